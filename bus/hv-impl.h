@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PVB_BUS_HV_IMPL_H
+#define PVB_BUS_HV_IMPL_H
+/* What an implementation of hv.h provides.  hv.c does argument checks, counting and fault injection
+ * for both, so an implementation only does the deed.  Contracts are those of hv.h. */
+#include "hv.h"
+
+struct pvb_hv_ops {
+	const char *name;
+	int (*open)(struct pvb_hv *hv, const char *arg, unsigned flags, struct pvb_error *err);
+	void (*close)(struct pvb_hv *hv);
+	int (*map)(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *map);
+	void (*unmap)(struct pvb_hv *hv, struct pvb_map *map);
+	int (*copy)(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);
+	int (*grant)(struct pvb_hv *hv, uint32_t domid, uint32_t nr, bool writable, struct pvb_grant *grant);
+	int (*ungrant)(struct pvb_hv *hv, struct pvb_grant *grant);  /* 0, or how many pages are stuck */
+	int (*evt_fd)(struct pvb_hv *hv);
+	int (*evt_bind)(struct pvb_hv *hv, uint32_t domid, uint32_t remote_port);
+	int (*evt_alloc)(struct pvb_hv *hv, uint32_t domid);
+	int (*evt_unbind)(struct pvb_hv *hv, uint32_t port);
+	int (*evt_notify)(struct pvb_hv *hv, uint32_t port);
+	int (*evt_take)(struct pvb_hv *hv, uint32_t *ports, unsigned max);
+	int (*evt_unmask)(struct pvb_hv *hv, const uint32_t *ports, unsigned nr);
+	int (*restrict_to)(struct pvb_hv *hv, uint32_t domid);
+};
+
+struct pvb_fault {
+	uint64_t skip, count;
+	int status;
+};
+
+struct pvb_hv {
+	const struct pvb_hv_ops *ops;
+	char *spec;
+	uint32_t domid;
+	unsigned flags;
+	struct pvb_hv_live live;
+	bool faulty;                        /* any fault armed: one test on the fast path */
+	struct pvb_fault fault[PVB_FAULT_NR];
+	void *priv;                         /* of the implementation */
+};
+
+extern const struct pvb_hv_ops pvb_hv_xen, pvb_hv_local;
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef PVB_BUS_RING_H
+#define PVB_BUS_RING_H
+/* Request/response rings in memory shared with a peer: Xen's layout, for rings of one or more pages.
+ * One source for user space and the Linux kernel; header only, nothing allocated, nothing logged.
+ *
+ * Trust    The peer may rewrite any shared byte at any time.  No call returns a pointer into the ring:
+ *          an entry leaves by copy, each shared word is loaded once, and only after the index check.
+ *          A producer that claims more than the ring holds has lied: the half is dead from then on and
+ *          says -EPROTO (-71) on each call.
+ * Shape    struct pvb_ring_shared, then nr_slots slots of slot_size bytes (8-byte multiples or, for the
+ *          32-bit x86 ABI, 4-byte multiples).  nr_slots is the largest power of two that fits.
+ *          Request and response share a slot: response i overwrites request slot i.
+ * Indices  uint32_t, free running; slot = index & (nr_slots - 1).  Only differences are compared.
+ * Threads  One user per half; the caller serialises.  Two rings never share state.
+ * Order    store-release of a producer index pairs with the peer's load-acquire of it ("entry before
+ *          index"); a full fence stands between publishing an event index and looking again, and
+ *          between publishing a producer index and reading the peer's event index ("index before
+ *          event"): one of the two sides always sees the other.
+ * Source   xen/include/public/io/ring.h for the layout.
+ */
+#ifdef __KERNEL__
+#include <linux/types.h>
+#include <linux/string.h>
+#include <asm/barrier.h>
+#define pvb_ring_load(p)       READ_ONCE(*(p))
+#define pvb_ring_store(p, v)   WRITE_ONCE(*(p), (v))
+#define pvb_ring_rmb()         virt_rmb()
+#define pvb_ring_wmb()         virt_wmb()
+#define pvb_ring_mb()          virt_mb()
+#else
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#define pvb_ring_load(p)       __atomic_load_n((p), __ATOMIC_RELAXED)
+#define pvb_ring_store(p, v)   __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define pvb_ring_rmb()         __atomic_thread_fence(__ATOMIC_ACQUIRE)
+#define pvb_ring_wmb()         __atomic_thread_fence(__ATOMIC_RELEASE)
+#define pvb_ring_mb()          __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
+
+#define PVB_RING_EPROTO (-71)
+
+struct pvb_ring_shared {
+	uint32_t req_prod, req_event;
+	uint32_t rsp_prod, rsp_event;
+	uint8_t pad[48];
+};
+
+/* Slots of slot_size bytes in a ring of `bytes` bytes; 0 when not even one fits. */
+static inline uint32_t pvb_ring_slots(uint32_t bytes, uint32_t slot_size)
+{
+	uint32_t n, p = 1;
+
+	if (slot_size == 0 || bytes < sizeof(struct pvb_ring_shared) + slot_size)
+		return 0;
+	n = (bytes - (uint32_t)sizeof(struct pvb_ring_shared)) / slot_size;
+	while (p <= n / 2)
+		p *= 2;
+	return p;
+}
+
+/* Copy len bytes (a multiple of 4) out of shared memory: every word is loaded exactly once, so the
+ * compiler can not go back to the shared copy later. */
+static inline void pvb_ring_copy_in(void *dst, const volatile void *src, uint32_t len)
+{
+	const volatile uint32_t *s = (const volatile uint32_t *)src;
+	uint8_t *d = (uint8_t *)dst;
+	uint32_t i, w;
+
+	for (i = 0; i < len / 4; i++) {
+		w = s[i];
+		memcpy(d + 4 * i, &w, 4);
+	}
+}
+
+static inline void pvb_ring_copy_out(volatile void *dst, const void *src, uint32_t len)
+{
+	volatile uint32_t *d = (volatile uint32_t *)dst;
+	const uint8_t *s = (const uint8_t *)src;
+	uint32_t i, w;
+
+	for (i = 0; i < len / 4; i++) {
+		memcpy(&w, s + 4 * i, 4);
+		d[i] = w;
+	}
+}
+
+/* Both halves have the same private part.  `cons` is the next entry of the peer to read, `prod` the
+ * next own entry to write; `pushed` the own producer index the peer has been shown. */
+struct pvb_ring {
+	struct pvb_ring_shared *sh;
+	uint8_t *slots;
+	uint32_t nr_slots, slot_size;
+	uint32_t cons, prod, pushed;
+	bool dead;
+};
+
+static inline void pvb_ring_attach(struct pvb_ring *r, void *mem, uint32_t bytes, uint32_t slot_size,
+				   uint32_t cons, uint32_t prod)
+{
+	r->sh = (struct pvb_ring_shared *)mem;
+	r->slots = (uint8_t *)mem + sizeof(struct pvb_ring_shared);
+	r->nr_slots = pvb_ring_slots(bytes, slot_size);
+	r->slot_size = slot_size;
+	r->cons = cons;
+	r->prod = r->pushed = prod;
+	r->dead = false;
+}
+
+static inline uint8_t *pvb_ring_slot(const struct pvb_ring *r, uint32_t idx)
+{
+	return r->slots + (size_t)(idx & (r->nr_slots - 1)) * r->slot_size;
+}
+
+/* ---- back half: takes requests, puts responses ---------------------------------------------------- */
+
+/* Unread requests, or PVB_RING_EPROTO.  More requests than the ring has slots, or more than slots not
+ * yet answered, is a lie.  When it returns n > 0, the n slots from r->cons on may be taken. */
+static inline int pvb_ring_back_avail(struct pvb_ring *r)
+{
+	uint32_t prod, n;
+
+	if (r->dead)
+		return PVB_RING_EPROTO;
+	prod = pvb_ring_load(&r->sh->req_prod);
+	n = prod - r->cons;
+	/* prod - pushed: requests without an answer it can have seen; there are only nr_slots slots */
+	if (n > r->nr_slots || prod - r->pushed > r->nr_slots) {
+		r->dead = true;
+		return PVB_RING_EPROTO;
+	}
+	pvb_ring_rmb(); /* index before entry: pairs with the front half's push */
+	return (int)n;
+}
+
+/* Copy the oldest unread request (slot_size bytes) and advance.  Only after avail() said so. */
+static inline void pvb_ring_back_take(struct pvb_ring *r, void *req)
+{
+	pvb_ring_copy_in(req, pvb_ring_slot(r, r->cons), r->slot_size);
+	r->cons++;
+}
+
+/* Write one response; len <= slot_size; the rest of the slot is zeroed, so nothing of ours or of an
+ * older request is left in it.  The caller guarantees a slot (one response per request taken). */
+static inline void pvb_ring_back_put(struct pvb_ring *r, const void *rsp, uint32_t len)
+{
+	uint8_t *slot = pvb_ring_slot(r, r->prod);
+	uint32_t i;
+
+	pvb_ring_copy_out(slot, rsp, len);
+	for (i = len; i < r->slot_size; i += 4)
+		*(volatile uint32_t *)(slot + i) = 0;
+	r->prod++;
+}
+
+/* Publish all responses put so far.  True: the front end asked to be notified. */
+static inline bool pvb_ring_back_push(struct pvb_ring *r)
+{
+	uint32_t old = r->pushed, now = r->prod;
+
+	if (old == now)
+		return false;
+	pvb_ring_wmb(); /* entry before index */
+	pvb_ring_store(&r->sh->rsp_prod, now);
+	pvb_ring_mb();  /* index before event */
+	r->pushed = now;
+	return now - pvb_ring_load(&r->sh->rsp_event) < now - old;
+}
+
+/* Ask for an event at the next request, then look again: avail() of the moment after. */
+static inline int pvb_ring_back_rearm(struct pvb_ring *r)
+{
+	pvb_ring_store(&r->sh->req_event, r->cons + 1);
+	pvb_ring_mb();
+	return pvb_ring_back_avail(r);
+}
+
+/* ---- front half: puts requests, takes responses ---------------------------------------------------- */
+
+/* Prepare fresh ring memory (zeroed pages) for both sides. */
+static inline void pvb_ring_front_init(struct pvb_ring *r, void *mem, uint32_t bytes, uint32_t slot_size)
+{
+	struct pvb_ring_shared *sh = (struct pvb_ring_shared *)mem;
+
+	memset(sh, 0, sizeof(*sh));
+	sh->req_event = sh->rsp_event = 1;
+	pvb_ring_attach(r, mem, bytes, slot_size, 0, 0);
+}
+
+/* Free request slots: the ring less what is unanswered. */
+static inline uint32_t pvb_ring_front_free(const struct pvb_ring *r)
+{
+	return r->nr_slots - (r->prod - r->cons);
+}
+
+static inline void pvb_ring_front_put(struct pvb_ring *r, const void *req)
+{
+	pvb_ring_copy_out(pvb_ring_slot(r, r->prod), req, r->slot_size);
+	r->prod++;
+}
+
+static inline bool pvb_ring_front_push(struct pvb_ring *r)
+{
+	uint32_t old = r->pushed, now = r->prod;
+
+	if (old == now)
+		return false;
+	pvb_ring_wmb(); /* entry before index */
+	pvb_ring_store(&r->sh->req_prod, now);
+	pvb_ring_mb();  /* index before event */
+	r->pushed = now;
+	return now - pvb_ring_load(&r->sh->req_event) < now - old;
+}
+
+/* Unread responses, or PVB_RING_EPROTO: more responses than requests outstanding is a lie. */
+static inline int pvb_ring_front_avail(struct pvb_ring *r)
+{
+	uint32_t n;
+
+	if (r->dead)
+		return PVB_RING_EPROTO;
+	n = pvb_ring_load(&r->sh->rsp_prod) - r->cons;
+	if (n > r->pushed - r->cons) {
+		r->dead = true;
+		return PVB_RING_EPROTO;
+	}
+	pvb_ring_rmb();
+	return (int)n;
+}
+
+static inline void pvb_ring_front_take(struct pvb_ring *r, void *rsp, uint32_t len)
+{
+	pvb_ring_copy_in(rsp, pvb_ring_slot(r, r->cons), len);
+	r->cons++;
+}
+
+static inline int pvb_ring_front_rearm(struct pvb_ring *r)
+{
+	pvb_ring_store(&r->sh->rsp_event, r->cons + 1);
+	pvb_ring_mb();
+	return pvb_ring_front_avail(r);
+}
+#endif
