@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PVB_BACKEND_PROVIDER_H
+#define PVB_BACKEND_PROVIDER_H
+/* Providers: where a synthetic disk's data is.
+ *
+ * A provider is one const struct of callbacks, listed in providers.c.  Wrappers (fault, delay) have the
+ * same shape and hand on to `next`, so tests need no code in the data path.
+ *
+ * Two processes   prepare() runs in the supervisor, which may open files and start helpers; it leaves
+ *                 descriptors.  Everything else runs in the guest's worker, in a sandbox that can open
+ *                 nothing: open() gets those descriptors.
+ * Trust           The protocol has checked every bio: in range of the size it last saw, 512-byte units,
+ *                 writes only when not read-only.  A provider checks the range again only against a
+ *                 size that can change under it (resize).
+ * Threads         One worker thread; a provider never blocks in it for longer than memory takes.
+ * Errors          0 or -errno and a pvb_error; providers never print.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include "bus/error.h"
+#include "bus/loop.h"
+
+enum bio_op { BIO_READ, BIO_WRITE, BIO_FLUSH, BIO_DISCARD, BIO_SECURE_DISCARD, BIO_NR_OPS };
+extern const char *const bio_op_name[BIO_NR_OPS];
+
+struct disk;
+
+/* One piece of I/O.  The owner fills the upper part and keeps it alive until done() ran. */
+struct bio {
+	enum bio_op op;
+	uint64_t off, len;        /* bytes, multiples of 512; flush: 0, 0 */
+	struct iovec *iov;        /* data: sums up to len; NULL for flush and discard */
+	unsigned nr_iov;          /* > 1 only if the provider is not `linear` */
+	void (*done)(struct bio *bio); /* exactly once, from submit() itself or later from the loop */
+	void *owner;
+
+	int result;               /* 0 or -errno, valid in done() */
+
+	/* the provider's while it holds the bio */
+	struct disk *disk;
+	struct bio *next;
+	uint64_t u[4];
+};
+
+static inline void bio_done(struct bio *bio, int result)
+{
+	bio->result = result;
+	bio->done(bio);
+}
+
+struct disk_info {
+	uint64_t size;               /* bytes, a multiple of 512 (a ragged end is not shown) */
+	uint32_t physical_block;     /* bytes: 512, 4096 ... */
+	uint32_t discard_granularity;/* bytes; 0 = no discard */
+	uint64_t max_discard;        /* bytes one BIO_DISCARD may have */
+	bool flush;                  /* has something to flush (a cache) */
+	bool secure_discard;
+	bool linear;                 /* wants nr_iov <= 1 */
+	bool direct;                 /* buffers go to the device as they are: mapping guest pages pays */
+};
+
+/* A parsed target, "[PROVIDER:]ARG[?key=value[&key=value]...]"; see target.h. */
+struct target;
+
+#define PROVIDER_MAX_FDS 2
+
+struct worker_io;                    /* what a worker lends to providers, below */
+
+struct disk {
+	const struct provider *prov;
+	struct disk_info info;
+	struct disk *next;           /* wrappers: the disk below */
+	struct worker_io *io;
+	/* The size has changed (the provider noticed, or was told to look): info.size is the new one. */
+	void (*resized)(struct disk *disk, void *arg);
+	void *resized_arg;
+};
+
+struct provider {
+	const char *name;
+	const char *help;            /* "ARG   what it is" */
+	const char *const *keys;     /* options it takes, NULL-terminated; each is in the man page */
+	bool wrapper;
+
+	/* Supervisor: check and open what the target names.  Fills fds (close-on-exec), *nr_fds, and says
+	 * in *identity what must not be written twice ("dev:ino", an export's URI ...), or "" when sharing
+	 * is harmless.  Must not block for longer than opening a file takes. May be NULL (nothing to open).*/
+	int (*prepare)(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds,
+		       char identity[64], struct pvb_error *err);
+	/* Worker: make a disk; takes over the fds (also on failure).  ready() is called exactly once, from
+	 * here or later, with 0 or -errno: only then is disk->info valid and I/O allowed.  Wrappers get
+	 * `below`, already ready. */
+	int (*open)(const struct target *t, bool readonly, const int *fds, unsigned nr_fds, struct worker_io *io,
+		    struct disk *below, struct disk **out, struct pvb_error *err);
+	/* Take nr bios, in order.  Each is completed exactly once.  Several bios may be merged or reordered
+	 * among each other: the protocol orders what must be ordered by waiting. */
+	void (*submit)(struct disk *disk, struct bio **bios, unsigned nr);
+	/* Look whether the size changed (asked by the operator, or from time to time); calls resized(). May be NULL. */
+	void (*refresh)(struct disk *disk);
+	/* All bios are done.  Frees the disk, not the one below it. */
+	void (*close)(struct disk *disk);
+};
+
+extern const struct provider *const providers[]; /* NULL-terminated: the one list */
+const struct provider *provider_find(const char *name);
+
+/* What a worker lends: its loop and its one io_uring. */
+struct aio;
+struct worker_io {
+	struct pvb_loop *loop;
+	struct aio *aio;
+};
+
+/* --- the chain of a target: the base provider and the wrappers its options ask for ------------------ */
+int disk_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds, char identity[64],
+		 struct pvb_error *err);
+int disk_open(const struct target *t, bool readonly, const int *fds, unsigned nr_fds, struct worker_io *io, struct disk **out,
+	      struct pvb_error *err);
+void disk_close(struct disk *disk); /* the whole chain; NULL is fine */
+static inline void disk_submit(struct disk *disk, struct bio **bios, unsigned nr)
+{
+	disk->prov->submit(disk, bios, nr);
+}
+#endif
