@@ -68,8 +68,23 @@ size_t pvb_journal_bytes(uint32_t nr, uint32_t entry_size);
  * index req_cons and whose next response has index rsp_prod. */
 void pvb_journal_init(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t entry_size, uint64_t generation,
 		      uint32_t req_cons, uint32_t rsp_prod);
-/* Open what an earlier process left: checks everything recovery depends on.  -EPROTO with words. */
+/* Open what an earlier process left: checks everything recovery depends on.  -EPROTO with words.
+ * No entry can be had from it until pvb_journal_recover() has sorted them. */
 int pvb_journal_open(struct pvb_journal *j, void *mem, size_t bytes, uint32_t nr, uint32_t entry_size, struct pvb_error *err);
+
+/* What recovery found. */
+struct pvb_journal_recovery {
+	uint32_t req_cons;       /* index of the next request to take */
+	uint32_t rsp_prod;       /* index of the next response (R above) */
+	uint32_t nr_answer;      /* entries[0 .. nr_answer): DONE, to be answered (again) */
+	uint32_t nr_redo;        /* the nr_redo entries after these: TAKEN, to be carried out again */
+};
+/* Apply the recovery rule to a journal just opened; ring_rsp_prod is one fetch of the ring's word.
+ * entries has room for j->nr numbers (for pvb_journal_at()); both groups are in order of seq.  Free
+ * entries are on the free list afterwards.  May itself be interrupted and run again.
+ * -EPROTO: the guest changed its rsp_prod, or the entries contradict the head; the journal is as it was. */
+int pvb_journal_recover(struct pvb_journal *j, uint32_t ring_rsp_prod, uint32_t *entries,
+			struct pvb_journal_recovery *out, struct pvb_error *err);
 
 static inline struct pvb_journal_entry *pvb_journal_at(const struct pvb_journal *j, uint32_t i)
 {

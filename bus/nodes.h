@@ -12,6 +12,11 @@
 #include <stddef.h>
 #include "store.h"
 
+/* Limits of the protocol as we speak it; what a back end offers may be less. */
+#define PVB_VBD_MAX_QUEUES 8
+#define PVB_VBD_MAX_RING_ORDER 4
+#define PVB_VBD_MAX_INDIRECT 256
+
 enum pvb_key_type {
 	PVB_KEY_U32, PVB_KEY_U64, /* decimal */
 	PVB_KEY_BOOL,             /* "0" or "1" */
@@ -64,8 +69,9 @@ int pvb_nodes_read(struct pvb_store *st, pvb_txn t, const char *dir, const struc
 void pvb_nodes_free(struct pvb_value *values, unsigned nr);
 /* Check one text against a key (what read does): fills *value. */
 int pvb_nodes_parse(const struct pvb_key *key, const char *text, struct pvb_value *value, struct pvb_error *err);
-/* Write one key below dir. */
+/* Write one key below dir; -ERANGE or -EINVAL when the value is not what the table says. */
 int pvb_nodes_write_u64(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *key, uint64_t v);
 int pvb_nodes_write_str(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *key, const char *v);
-/* Print a table as the man page's rows (tests and the page's generator). */
+/* One row of the man page: name, type with range, unit, default, who writes it, help; cut to len. */
+void pvb_nodes_row(const struct pvb_key *key, char *buf, size_t len);
 #endif

@@ -5,7 +5,7 @@
  *
  * Trust    Every value is text a guest may have written.  It is limited in length, must not contain a
  *          NUL, and numbers are decimal digits only, the whole value, in the range asked for.
- * Paths    Absolute, at most 3072 bytes.
+ * Paths    Absolute, at most 3072 bytes and 64 levels, no empty level: otherwise -EINVAL.
  * Txn      Transactions are retried inside pvb_store_txn() and nowhere else.
  * Threads  One thread per handle.  (libxenstore reads events on a thread of its own.)
  * Fork     Does not survive fork().
@@ -21,6 +21,8 @@ struct pvb_store;
 struct pvb_loop;
 
 #define PVB_STORE_VALUE_MAX 4096
+#define PVB_STORE_PATH_MAX 3072
+#define PVB_STORE_DEPTH_MAX 64
 
 /* spec as for pvb_hv_open(). */
 int pvb_store_open(struct pvb_store **out, const char *spec, struct pvb_error *err);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Error records: the one place where text that a peer may have chosen is made safe for a log line. */
+#include <stdio.h>
+#include <string.h>
+#include "error.h"
+
+/* Only printable ASCII leaves: an escape sequence or a newline in a store value must not reach a
+ * terminal or start a log line of its own. */
+static void clean(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < 0x20 || (unsigned char)*text > 0x7e)
+			*text = '?';
+}
+
+int pvb_err(struct pvb_error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!err)
+		return code;
+	va_start(ap, fmt);
+	vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	va_end(ap);
+	clean(err->text);
+	err->code = code;
+	return code;
+}
+
+int pvb_err_prefix(struct pvb_error *err, int code, const char *fmt, ...)
+{
+	char old[sizeof(err->text)];
+	va_list ap;
+	int n;
+
+	if (!err)
+		return code;
+	memcpy(old, err->text, sizeof(old));
+	old[sizeof(old) - 1] = '\0';
+	va_start(ap, fmt);
+	n = vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	va_end(ap);
+	/* a long prefix cuts the old text at its end, never the prefix: it names the thing */
+	if (n >= 0 && (size_t)n < sizeof(err->text))
+		snprintf(err->text + n, sizeof(err->text) - n, ": %s", old);
+	clean(err->text);
+	if (err->code == 0)
+		err->code = code;
+	return err->code;
+}
