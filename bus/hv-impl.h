@@ -6,12 +6,15 @@
 #include "hv.h"
 
 struct pvb_hv_ops {
-	const char *name;
+	const char *name;                   /* the spec up to the first ':' */
+	/* arg: the spec after the first ':', "" when there is none; sets hv->domid and hv->priv */
 	int (*open)(struct pvb_hv *hv, const char *arg, unsigned flags, struct pvb_error *err);
 	void (*close)(struct pvb_hv *hv);
 	int (*map)(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *map);
 	void (*unmap)(struct pvb_hv *hv, struct pvb_map *map);
+	/* only ops that passed the checks; sets every status; < 0: hv.c marks all of them as failed */
 	int (*copy)(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);
+	/* grant->refs is there (nr of them) and freed by hv.c; fills refs, addr, priv */
 	int (*grant)(struct pvb_hv *hv, uint32_t domid, uint32_t nr, bool writable, struct pvb_grant *grant);
 	int (*ungrant)(struct pvb_hv *hv, struct pvb_grant *grant);  /* 0, or how many pages are stuck */
 	int (*evt_fd)(struct pvb_hv *hv);
@@ -33,6 +36,7 @@ struct pvb_hv {
 	const struct pvb_hv_ops *ops;
 	char *spec;
 	uint32_t domid;
+	uint32_t only;                      /* pvb_hv_restrict(): the one domain left, or UINT32_MAX */
 	unsigned flags;
 	struct pvb_hv_live live;
 	bool faulty;                        /* any fault armed: one test on the fast path */

@@ -39,7 +39,8 @@ int pvb_hv_open(struct pvb_hv **out, const char *spec, unsigned flags, struct pv
 void pvb_hv_close(struct pvb_hv *hv); /* NULL is fine; unmaps and unbinds whatever is left */
 
 const char *pvb_hv_spec(const struct pvb_hv *hv);  /* resolved; opens the same thing in another process */
-uint32_t pvb_hv_domid(const struct pvb_hv *hv);    /* on Xen read from the store by store_open; 0 until then */
+/* Our domain.  Xen tells it only through the store: there this is 0 and pvb_store_domid() is to be asked. */
+uint32_t pvb_hv_domid(const struct pvb_hv *hv);
 
 /* Where the store listens: a path for XENSTORED_PATH, or NULL for libxenstore's own default.
  * Resolves spec as pvb_hv_open() does, without opening anything. *path is malloc'ed. */
@@ -57,7 +58,7 @@ struct pvb_map {
 /* Map nr pages granted by domid, in a row.  All or nothing: a grant that can not be mapped fails the
  * whole call, nothing stays mapped and *map is untouched.
  * -EINVAL a reference is not granted to us (or read-only and writable asked); -ENOMEM, -ENOSPC out of
- * map slots; -ESRCH no such domain. */
+ * map slots; -ESRCH no such domain (Linux' gntdev says -EINVAL for that as well). */
 int pvb_hv_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *map);
 /* map->nr == 0 is fine.  Afterwards map->nr is 0. */
 void pvb_hv_unmap(struct pvb_hv *hv, struct pvb_map *map);
@@ -75,7 +76,9 @@ struct pvb_copy {
 };
 /* Carry out nr copies in one call (one system call where there is one).  Each op's status must be
  * looked at.  Non-zero return: the batch itself failed and every op has a non-zero status.
- * A grant end that does not fit its page is refused before the hypervisor is asked. */
+ * A grant end that does not fit its page, and an op without a grant end, is refused before the
+ * hypervisor is asked; the good ops of the batch are carried out all the same.
+ * Local memory may be anywhere, but an end that lies in one page is cheapest. */
 int pvb_hv_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);
 
 /* --- granting (front ends) ------------------------------------------------------------------------ */
@@ -90,7 +93,8 @@ struct pvb_grant {
 /* Allocate nr zeroed pages and grant them to domid.  -ENOSPC: no pages or no grants left. */
 int pvb_hv_grant(struct pvb_hv *hv, uint32_t domid, uint32_t nr, bool writable, struct pvb_grant *grant);
 /* Revoke and free.  A page the peer still has mapped is kept from reuse (leaked on purpose, counted in
- * live.stuck) rather than freed under it; the call then returns -EBUSY and the grant is gone all the same. */
+ * live.stuck) rather than freed under it; the call then returns -EBUSY and the grant is gone all the same.
+ * On Xen the kernel keeps such pages by itself and does not say so: 0. */
 int pvb_hv_ungrant(struct pvb_hv *hv, struct pvb_grant *grant);
 
 /* --- events --------------------------------------------------------------------------------------- */
@@ -110,8 +114,8 @@ int pvb_hv_evt_notify(struct pvb_hv *hv, uint32_t port);
 int pvb_hv_evt_take(struct pvb_hv *hv, uint32_t *ports, unsigned max);
 /* Unmask nr ports in one call.  A port that got an event meanwhile is pending again at once. */
 int pvb_hv_evt_unmask(struct pvb_hv *hv, const uint32_t *ports, unsigned nr);
-/* Give up the right to touch any domain but domid with this handle, for good.  0 also where there is
- * nothing to restrict. */
+/* Give up the right to touch any domain but domid with this handle, for good: everything else is -EACCES
+ * from then on, and so is allocating ports.  The evtchn driver enforces its part in the kernel. */
 int pvb_hv_restrict(struct pvb_hv *hv, uint32_t domid);
 
 /* --- what tests look at ---------------------------------------------------------------------------- */
