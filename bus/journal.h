@@ -91,6 +91,11 @@ static inline struct pvb_journal_entry *pvb_journal_at(const struct pvb_journal 
 	return (struct pvb_journal_entry *)(j->entries + (size_t)i * j->entry_size);
 }
 
+static inline uint32_t pvb_journal_index(const struct pvb_journal *j, const struct pvb_journal_entry *e)
+{
+	return (uint32_t)(((const uint8_t *)e - j->entries) / j->entry_size);
+}
+
 /* A free entry to copy the next request into, or NULL: as many are in use as the ring has slots. */
 static inline struct pvb_journal_entry *pvb_journal_get(struct pvb_journal *j)
 {
@@ -138,7 +143,7 @@ static inline void pvb_journal_put(struct pvb_journal *j, struct pvb_journal_ent
 {
 	__atomic_store_n(&e->state, PVB_J_FREE, __ATOMIC_RELEASE);
 	e->next_free = j->free;
-	j->free = (uint32_t)(((uint8_t *)e - j->entries) / j->entry_size);
+	j->free = pvb_journal_index(j, e);
 	j->in_use--;
 }
 #endif
