@@ -4,8 +4,8 @@
 /* Event channels of one handle, dispatched from a loop: bind, mask until done, storm back-off.
  *
  * A port is masked when its event is fetched and stays so until the handler has returned, so events in
- * between cost nothing.  A handler says whether it found work.  After 2 events in a row without work the
- * unmask is put off 1, 2, 4 ... 1024 ms; the first event with work resets that.  A peer can thus make us
+ * between cost nothing.  A handler says whether it found work.  From the second event in a row without
+ * work on, the unmask is put off 1, 2, 4 ... 1024 ms; the first event with work resets that.  A peer can thus make us
  * wake up no more than about once a second for nothing, and nobody else pays.
  *
  * Threads  One thread.
@@ -26,7 +26,7 @@ struct pvb_event_stats {
 	uint64_t sent;        /* notifies */
 };
 
-/* prepare, if not NULL, runs once after each batch of handlers (submit what they gathered). */
+/* after, if not NULL, runs once after each batch of handlers (submit what they gathered). */
 int pvb_events_new(struct pvb_events **out, struct pvb_hv *hv, struct pvb_loop *loop, void (*after)(void *arg), void *arg);
 void pvb_events_free(struct pvb_events *ev);
 
@@ -38,5 +38,7 @@ int pvb_event_alloc(struct pvb_events *ev, uint32_t domid, bool (*fn)(void *arg)
 void pvb_event_free(struct pvb_event **e); /* unbinds; NULL is fine; fn is not called afterwards */
 uint32_t pvb_event_port(const struct pvb_event *e);
 int pvb_event_notify(struct pvb_event *e);
+/* How long the unmask is put off after so many events in a row without work: the rule above. */
+unsigned pvb_event_backoff_ms(unsigned empty);
 const struct pvb_event_stats *pvb_event_stats(const struct pvb_event *e);
 #endif

@@ -23,10 +23,12 @@ struct pvb_pair { const char *key, *value; };
 
 void pvb_device_back_path(const struct pvb_device_id *id, char *buf, size_t len);
 void pvb_device_front_path(const struct pvb_device_id *id, char *buf, size_t len);
-/* Parse a back end path; -EINVAL when it is not one (anything below the device directory is ignored). */
+/* Parse a back end path; -EINVAL when it is not one (anything below the device directory is ignored).
+ * id->kind becomes `kind`; id->class is what front ends of that kind call it ("vbd" for vbd3 and qdisk). */
 int pvb_device_parse(const char *back_path, struct pvb_device_id *id, char kind[16]);
 
 /* frontend, frontend-id, online=1, state=1 and backend, backend-id, state=1 are written by offer itself.
+ * A front end's directory without a back end's is a leftover, or the guest's invention: removed first.
  * -EEXIST: a device with this devid is there (named with its states in err). */
 int pvb_offer(struct pvb_store *st, const struct pvb_device_id *id, const struct pvb_pair *back, unsigned nr_back,
 	      const struct pvb_pair *front, unsigned nr_front, struct pvb_error *err);
@@ -36,7 +38,8 @@ int pvb_offer(struct pvb_store *st, const struct pvb_device_id *id, const struct
 int pvb_rescind(struct pvb_store *st, const struct pvb_device_id *id, int timeout_ms, struct pvb_error *err);
 /* By force: online=0, state=5, wait up to timeout_ms for 6, remove both directories whatever happened. */
 int pvb_rescind_force(struct pvb_store *st, const struct pvb_device_id *id, int timeout_ms, struct pvb_error *err);
-/* Virtual device text ("xvda", "xvdb3", "hda", "sdc", "51712") to devid and back. */
+/* Virtual device text ("xvda", "xvdb3", "hda", "sdc", "d5p2", "51712") to devid and back; a number that
+ * is none of these is shown as a number. */
 int pvb_vdev_parse(const char *vdev, uint32_t *devid, struct pvb_error *err);
 void pvb_vdev_name(uint32_t devid, char *buf, size_t len);
 #endif
