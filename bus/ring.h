@@ -25,18 +25,37 @@
 #include <asm/barrier.h>
 #define pvb_ring_load(p)       READ_ONCE(*(p))
 #define pvb_ring_store(p, v)   WRITE_ONCE(*(p), (v))
+#define pvb_ring_load_acquire(p)     virt_load_acquire(p)
+#define pvb_ring_store_release(p, v) virt_store_release((p), (v))
 #define pvb_ring_rmb()         virt_rmb()
 #define pvb_ring_wmb()         virt_wmb()
 #define pvb_ring_mb()          virt_mb()
 #else
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define PVB_TSAN 1
+#endif
+#endif
 #define pvb_ring_load(p)       __atomic_load_n((p), __ATOMIC_RELAXED)
 #define pvb_ring_store(p, v)   __atomic_store_n((p), (v), __ATOMIC_RELAXED)
-#define pvb_ring_rmb()         __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define pvb_ring_wmb()         __atomic_thread_fence(__ATOMIC_RELEASE)
-#define pvb_ring_mb()          __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define pvb_ring_load_acquire(p)     __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define pvb_ring_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+static inline void pvb_ring_mb(void)
+{
+#if defined(__SANITIZE_THREAD__) || defined(PVB_TSAN)
+	static uint32_t word; /* ThreadSanitizer knows no fences; a read-modify-write is one as well */
+
+	__atomic_fetch_add(&word, 0, __ATOMIC_SEQ_CST);
+#else
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+#define pvb_ring_rmb()         pvb_ring_mb()
+#define pvb_ring_wmb()         pvb_ring_mb()
 #endif
 
 #define PVB_RING_EPROTO (-71)
@@ -69,7 +88,7 @@ static inline void pvb_ring_copy_in(void *dst, const volatile void *src, uint32_
 	uint32_t i, w;
 
 	for (i = 0; i < len / 4; i++) {
-		w = s[i];
+		w = pvb_ring_load(&s[i]);
 		memcpy(d + 4 * i, &w, 4);
 	}
 }
@@ -82,7 +101,7 @@ static inline void pvb_ring_copy_out(volatile void *dst, const void *src, uint32
 
 	for (i = 0; i < len / 4; i++) {
 		memcpy(&w, s + 4 * i, 4);
-		d[i] = w;
+		pvb_ring_store(&d[i], w);
 	}
 }
 
@@ -123,14 +142,13 @@ static inline int pvb_ring_back_avail(struct pvb_ring *r)
 
 	if (r->dead)
 		return PVB_RING_EPROTO;
-	prod = pvb_ring_load(&r->sh->req_prod);
+	prod = pvb_ring_load_acquire(&r->sh->req_prod); /* index before entry: pairs with the front half's push */
 	n = prod - r->cons;
 	/* prod - pushed: requests without an answer it can have seen; there are only nr_slots slots */
 	if (n > r->nr_slots || prod - r->pushed > r->nr_slots) {
 		r->dead = true;
 		return PVB_RING_EPROTO;
 	}
-	pvb_ring_rmb(); /* index before entry: pairs with the front half's push */
 	return (int)n;
 }
 
@@ -150,7 +168,7 @@ static inline void pvb_ring_back_put(struct pvb_ring *r, const void *rsp, uint32
 
 	pvb_ring_copy_out(slot, rsp, len);
 	for (i = len; i < r->slot_size; i += 4)
-		*(volatile uint32_t *)(slot + i) = 0;
+		pvb_ring_store((volatile uint32_t *)(slot + i), 0);
 	r->prod++;
 }
 
@@ -161,8 +179,7 @@ static inline bool pvb_ring_back_push(struct pvb_ring *r)
 
 	if (old == now)
 		return false;
-	pvb_ring_wmb(); /* entry before index */
-	pvb_ring_store(&r->sh->rsp_prod, now);
+	pvb_ring_store_release(&r->sh->rsp_prod, now); /* entry before index */
 	pvb_ring_mb();  /* index before event */
 	r->pushed = now;
 	return now - pvb_ring_load(&r->sh->rsp_event) < now - old;
@@ -206,8 +223,7 @@ static inline bool pvb_ring_front_push(struct pvb_ring *r)
 
 	if (old == now)
 		return false;
-	pvb_ring_wmb(); /* entry before index */
-	pvb_ring_store(&r->sh->req_prod, now);
+	pvb_ring_store_release(&r->sh->req_prod, now); /* entry before index */
 	pvb_ring_mb();  /* index before event */
 	r->pushed = now;
 	return now - pvb_ring_load(&r->sh->req_event) < now - old;
@@ -220,12 +236,11 @@ static inline int pvb_ring_front_avail(struct pvb_ring *r)
 
 	if (r->dead)
 		return PVB_RING_EPROTO;
-	n = pvb_ring_load(&r->sh->rsp_prod) - r->cons;
+	n = pvb_ring_load_acquire(&r->sh->rsp_prod) - r->cons;
 	if (n > r->pushed - r->cons) {
 		r->dead = true;
 		return PVB_RING_EPROTO;
 	}
-	pvb_ring_rmb();
 	return (int)n;
 }
 
