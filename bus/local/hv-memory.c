@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mapping and copying what a domain granted.  Every word of the domain's memory is read once, checked in
+ * the copy, and used from the copy; no access leaves the memfd, whose size is sealed. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xen/xen.h>
+#include <xen/grant_table.h>
+#include "hv-local.h"
+
+#define COPY_BATCH 64
+
+/* What one pvb_map stands on. */
+struct lhv_map {
+	struct lhv_map *next;
+	struct lhv_mem *mem;
+	void *area;                 /* a mapping of its own, or NULL: points into the whole one */
+	size_t area_bytes;
+	uint32_t nr;
+	uint32_t refs[];
+};
+
+/* ---- a domain's memory ------------------------------------------------------------------------------ */
+
+void lhv_mem_free(struct lhv_mem *m)
+{
+	if (!m)
+		return;
+	if (m->rw)
+		munmap(m->rw, m->layout.total);
+	if (m->ro)
+		munmap(m->ro, m->layout.total);
+	if (m->fd >= 0)
+		close(m->fd);
+	free(m);
+}
+
+static uint8_t *map_whole(const struct lhv_mem *m, int prot)
+{
+	void *p = mmap(NULL, m->layout.total, prot, MAP_SHARED | MAP_NORESERVE, m->fd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int lhv_mem_open(struct lhv *l, uint32_t domid, bool to_map, struct lhv_mem **out)
+{
+	struct lf_request req = { .op = LF_GETMEM, .a = domid, .b = to_map };
+	struct lf_reply rep;
+	struct lhv_mem *m;
+	struct stat st;
+	int rc, fd;
+
+	rc = lhv_call(l, &req, &rep, &fd, 1);
+	if (rc < 0)
+		return rc;
+	m = calloc(1, sizeof(*m));
+	if (!m) {
+		close(fd);
+		return -ENOMEM;
+	}
+	m->domid = domid;
+	m->column = rep.b;
+	m->generation = rep.c;
+	m->layout = lf_layout(rep.a);
+	m->fd = fd;
+	if (fstat(fd, &st) < 0 || (size_t)st.st_size != m->layout.total || m->column >= LF_NR_COLUMNS) {
+		lhv_mem_free(m);
+		return -EPROTO;
+	}
+	m->rw = map_whole(m, PROT_READ | PROT_WRITE);
+	m->ro = to_map ? map_whole(m, PROT_READ) : NULL;
+	if (!m->rw || (to_map && !m->ro)) {
+		lhv_mem_free(m);
+		return -ENOMEM;
+	}
+	m->table = (lf_entry *)(m->rw + m->layout.table);
+	m->pins = (lf_pins *)(m->rw + m->layout.pins);
+	*out = m;
+	return 0;
+}
+
+static void drop(struct lhv *l, struct lhv_mem *m)
+{
+	struct lf_request req = { .op = LF_PUTMEM, .a = m->domid };
+	struct lf_reply rep;
+	struct lhv_mem **p;
+
+	for (p = &l->mems; *p != m; p = &(*p)->next)
+		;
+	*p = m->next;
+	if (!m->stale)
+		lhv_call(l, &req, &rep, NULL, 0);
+	lhv_mem_free(m);
+}
+
+/* The domain's memory, asked for once.  A domain that is gone, or was replaced by one of the same id, is
+ * seen by its generation. */
+static int find_mem(struct lhv *l, uint32_t domid, struct lhv_mem **out)
+{
+	uint32_t generation;
+	struct lhv_mem *m, **p;
+	int rc;
+
+	if (domid == PVB_DOMID_SELF)
+		domid = l->hv->domid;
+	if (domid >= LF_NR_DOMIDS)
+		return -ESRCH;
+	generation = __atomic_load_n(&l->info[domid], __ATOMIC_ACQUIRE);
+	for (p = &l->mems; (m = *p); p = &m->next)
+		if (m->domid == domid && !m->stale)
+			break;
+	if (m && m->generation == generation) {
+		*p = m->next;
+		m->next = l->mems;
+		l->mems = m;
+		*out = m;
+		return 0;
+	}
+	if (m) {
+		m->stale = true;
+		if (m->nr_maps == 0)
+			drop(l, m);
+	}
+	if (generation == 0)
+		return -ESRCH;
+	rc = lhv_mem_open(l, domid, true, &m);
+	if (rc < 0)
+		return rc;
+	m->next = l->mems;
+	l->mems = m;
+	*out = m;
+	return 0;
+}
+
+void lhv_memory_restrict(struct lhv *l, uint32_t domid)
+{
+	struct lhv_mem *m, *next;
+
+	for (m = l->mems; m; m = next) {
+		next = m->next;
+		if (m->domid != domid && m->nr_maps == 0)
+			drop(l, m);
+	}
+}
+
+void lhv_memory_close(struct lhv *l)
+{
+	struct lhv_map *map;
+	struct lhv_mem *m;
+
+	while ((map = l->free_maps)) {
+		l->free_maps = map->next;
+		free(map);
+	}
+	while ((m = l->mems)) {
+		l->mems = m->next;
+		lhv_mem_free(m);
+	}
+	lhv_mem_free(l->own);
+	l->own = NULL;
+}
+
+/* ---- pins ------------------------------------------------------------------------------------------- */
+
+/* Only this handle writes its column (a guest that does so as well deceives itself about its own page). */
+static bool pin(const struct lhv_mem *m, uint32_t ref)
+{
+	uint16_t *pins, v;
+
+	if (ref >= m->layout.pages)
+		return false;
+	pins = &m->pins[ref][m->column];
+	v = __atomic_load_n(pins, __ATOMIC_RELAXED);
+	if (v == UINT16_MAX)
+		return false;
+	__atomic_store_n(pins, v + 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+static void unpin(const struct lhv_mem *m, uint32_t ref)
+{
+	uint16_t *pins = &m->pins[ref][m->column];
+	uint16_t v = __atomic_load_n(pins, __ATOMIC_RELAXED);
+
+	/* release: our accesses to the page come before the granter may reuse it */
+	if (v)
+		__atomic_store_n(pins, v - 1, __ATOMIC_RELEASE);
+}
+
+/* Look at a pinned entry: is the page ours to use, and which is it?  *frame is within the memory. */
+static int check(const struct lhv *l, const struct lhv_mem *m, uint32_t ref, bool writable, uint32_t *frame)
+{
+	lf_entry e = __atomic_load_n(&m->table[ref], __ATOMIC_ACQUIRE);
+
+	if ((lf_entry_flags(e) & GTF_type_mask) != GTF_permit_access || lf_entry_domid(e) != l->hv->domid)
+		return GNTST_bad_gntref;
+	if (lf_entry_frame(e) >= m->layout.pages)
+		return GNTST_bad_page;
+	if (writable && (lf_entry_flags(e) & GTF_readonly))
+		return GNTST_permission_denied;
+	*frame = lf_entry_frame(e);
+	return GNTST_okay;
+}
+
+static void unpin_all(const struct lhv_mem *m, const uint32_t *refs, uint32_t nr)
+{
+	while (nr-- > 0)
+		unpin(m, refs[nr]);
+}
+
+/* Pins all or none. frames[nr]. */
+static int pin_all(const struct lhv *l, const struct lhv_mem *m, const uint32_t *refs, uint32_t nr, bool writable,
+		   uint32_t *frames)
+{
+	uint32_t i;
+
+	for (i = 0; i < nr; i++)
+		if (!pin(m, refs[i])) {
+			unpin_all(m, refs, i);
+			return refs[i] < m->layout.pages ? -ENOSPC : -EINVAL;
+		}
+	/* pairs with revoke(): pins before entries here, entries before pins there */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (i = 0; i < nr; i++)
+		if (check(l, m, refs[i], writable, &frames[i]) != GNTST_okay) {
+			unpin_all(m, refs, nr);
+			return -EINVAL;
+		}
+	return 0;
+}
+
+/* ---- map -------------------------------------------------------------------------------------------- */
+
+static struct lhv_map *new_map(struct lhv *l, uint32_t nr)
+{
+	struct lhv_map *map = l->free_maps;
+
+	if (nr == 1 && map) {
+		l->free_maps = map->next;
+		map->area = NULL;
+		return map;
+	}
+	map = malloc(sizeof(*map) + nr * sizeof(map->refs[0]));
+	if (map) {
+		map->nr = nr;
+		map->area = NULL;
+	}
+	return map;
+}
+
+static void free_map(struct lhv *l, struct lhv_map *map)
+{
+	if (map->nr != 1) {
+		free(map);
+		return;
+	}
+	map->next = l->free_maps;
+	l->free_maps = map;
+}
+
+/* A mapping of its own, with an inaccessible page on either side if asked for. */
+static int map_area(struct lhv_map *map, const uint32_t *frames, bool writable, bool guard)
+{
+	size_t bytes = ((size_t)map->nr + (guard ? 2 : 0)) * PVB_PAGE_SIZE;
+	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
+	uint32_t i, run;
+	uint8_t *area, *at;
+
+	area = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (area == MAP_FAILED)
+		return -ENOMEM;
+	at = area + (guard ? PVB_PAGE_SIZE : 0);
+	for (i = 0; i < map->nr; i += run, at += (size_t)run * PVB_PAGE_SIZE) {
+		for (run = 1; i + run < map->nr && frames[i + run] == frames[i] + run; run++)
+			;
+		if (mmap(at, (size_t)run * PVB_PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, map->mem->fd,
+			 (off_t)(map->mem->layout.data + (size_t)frames[i] * PVB_PAGE_SIZE)) == MAP_FAILED) {
+			munmap(area, bytes);
+			return -ENOMEM;
+		}
+	}
+	map->area = area;
+	map->area_bytes = bytes;
+	return 0;
+}
+
+static bool in_a_row(const uint32_t *frames, uint32_t nr)
+{
+	uint32_t i;
+
+	for (i = 1; i < nr; i++)
+		if (frames[i] != frames[0] + i)
+			return false;
+	return true;
+}
+
+int lhv_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *out)
+{
+	bool guard = hv->flags & PVB_HV_GUARD;
+	uint32_t few[16], *frames = few;
+	struct lhv *l = lhv(hv);
+	struct lhv_map *map;
+	struct lhv_mem *m;
+	int rc;
+
+	rc = find_mem(l, domid, &m);
+	if (rc < 0)
+		return rc;
+	map = new_map(l, nr);
+	if (nr > sizeof(few) / sizeof(*few))
+		frames = malloc(nr * sizeof(*frames));
+	if (!map || !frames) {
+		rc = -ENOMEM;
+		goto out;
+	}
+	map->mem = m;
+	memcpy(map->refs, refs, nr * sizeof(*refs));
+	rc = pin_all(l, m, map->refs, nr, writable, frames);
+	if (rc < 0)
+		goto out;
+	if (guard || !in_a_row(frames, nr)) {
+		rc = map_area(map, frames, writable, guard);
+		if (rc < 0) {
+			unpin_all(m, map->refs, nr);
+			goto out;
+		}
+		out->addr = (uint8_t *)map->area + (guard ? PVB_PAGE_SIZE : 0);
+	} else {
+		out->addr = (writable ? m->rw : m->ro) + m->layout.data + (size_t)frames[0] * PVB_PAGE_SIZE;
+	}
+	m->nr_maps++;
+	out->priv = map;
+	map = NULL;
+out:
+	if (map)
+		free_map(l, map);
+	if (frames != few)
+		free(frames);
+	return rc;
+}
+
+void lhv_unmap(struct pvb_hv *hv, struct pvb_map *out)
+{
+	struct lhv_map *map = out->priv;
+	struct lhv_mem *m = map->mem;
+	struct lhv *l = lhv(hv);
+
+	if (map->area)
+		munmap(map->area, map->area_bytes);
+	unpin_all(m, map->refs, map->nr);
+	free_map(l, map);
+	if (--m->nr_maps == 0 && m->stale)
+		drop(l, m);
+}
+
+/* ---- copy ------------------------------------------------------------------------------------------- */
+
+#if defined(__SANITIZE_THREAD__) || (defined(__has_feature) && __has_feature(thread_sanitizer))
+/* The peer may write the page while we copy; the result is a private copy that is checked later.  The
+ * sanitizer can not know, and its memcpy reports it. */
+__attribute__((no_sanitize("thread"))) static void copy_bytes(void *to, const void *from, size_t len)
+{
+	volatile uint8_t *t = to;
+	const volatile uint8_t *f = from;
+
+	while (len-- > 0)
+		*t++ = *f++;
+}
+#else
+static void copy_bytes(void *to, const void *from, size_t len)
+{
+	memmove(to, from, len); /* both ends may be grants of one page */
+}
+#endif
+
+/* One end while its op is carried out. */
+struct copy_end {
+	struct lhv_mem *mem;        /* NULL: local memory, or refused */
+	uint32_t ref;
+};
+
+static int16_t pin_end(struct lhv *l, const struct pvb_copy_end *from, struct copy_end *end)
+{
+	int rc;
+
+	end->mem = NULL;
+	if (from->local)
+		return GNTST_okay;
+	rc = find_mem(l, from->domid, &end->mem);
+	if (rc < 0) {
+		end->mem = NULL;
+		return rc == -ESRCH ? GNTST_bad_domain : rc == -EACCES ? GNTST_permission_denied : GNTST_general_error;
+	}
+	end->ref = from->ref;
+	if (!pin(end->mem, end->ref)) {
+		int16_t status = end->ref < end->mem->layout.pages ? GNTST_general_error : GNTST_bad_gntref;
+
+		end->mem = NULL;
+		return status;
+	}
+	/* a second domain's memory may be fetched meanwhile: this one must not be dropped */
+	end->mem->nr_maps++;
+	return GNTST_okay;
+}
+
+static void unpin_end(struct lhv *l, struct copy_end *end)
+{
+	if (!end->mem)
+		return;
+	unpin(end->mem, end->ref);
+	if (--end->mem->nr_maps == 0 && end->mem->stale)
+		drop(l, end->mem);
+}
+
+static int16_t resolve(const struct lhv *l, const struct pvb_copy_end *from, const struct copy_end *end, uint16_t len,
+		       bool writable, uint8_t **at)
+{
+	uint32_t frame = 0;
+	int status;
+
+	if (from->local) {
+		*at = from->local;
+		return GNTST_okay;
+	}
+	if ((uint32_t)from->offset + len > PVB_PAGE_SIZE)
+		return GNTST_bad_copy_arg;
+	status = check(l, end->mem, end->ref, writable, &frame);
+	*at = end->mem->rw + end->mem->layout.data + (size_t)frame * PVB_PAGE_SIZE + from->offset;
+	return (int16_t)status;
+}
+
+static void copy_batch(struct lhv *l, struct pvb_copy *ops, unsigned nr)
+{
+	struct copy_end src[COPY_BATCH], dst[COPY_BATCH];
+	uint8_t *from = NULL, *to = NULL;
+	unsigned i;
+
+	for (i = 0; i < nr; i++) {
+		ops[i].status = pin_end(l, &ops[i].src, &src[i]);
+		dst[i].mem = NULL;
+		if (ops[i].status == GNTST_okay)
+			ops[i].status = pin_end(l, &ops[i].dst, &dst[i]);
+	}
+	/* pairs with revoke(): pins before entries here, entries before pins there; once for the batch */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (i = 0; i < nr; i++) {
+		if (ops[i].status == GNTST_okay)
+			ops[i].status = resolve(l, &ops[i].src, &src[i], ops[i].len, false, &from);
+		if (ops[i].status == GNTST_okay)
+			ops[i].status = resolve(l, &ops[i].dst, &dst[i], ops[i].len, true, &to);
+		if (ops[i].status == GNTST_okay)
+			copy_bytes(to, from, ops[i].len);
+	}
+	for (i = 0; i < nr; i++) {
+		unpin_end(l, &src[i]);
+		unpin_end(l, &dst[i]);
+	}
+}
+
+int lhv_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr)
+{
+	unsigned n;
+
+	for (; nr > 0; ops += n, nr -= n) {
+		n = nr < COPY_BATCH ? nr : COPY_BATCH;
+		copy_batch(lhv(hv), ops, n);
+	}
+	return 0;
+}
