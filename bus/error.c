@@ -30,19 +30,24 @@ int pvb_err(struct pvb_error *err, int code, const char *fmt, ...)
 int pvb_err_prefix(struct pvb_error *err, int code, const char *fmt, ...)
 {
 	char old[sizeof(err->text)];
+	size_t size = sizeof(old), at, len;
 	va_list ap;
-	int n;
 
 	if (!err)
 		return code;
-	memcpy(old, err->text, sizeof(old));
-	old[sizeof(old) - 1] = '\0';
+	memcpy(old, err->text, size);
 	va_start(ap, fmt);
-	n = vsnprintf(err->text, sizeof(err->text), fmt, ap);
+	vsnprintf(err->text, size, fmt, ap);
 	va_end(ap);
-	/* a long prefix cuts the old text at its end, never the prefix: it names the thing */
-	if (n >= 0 && (size_t)n < sizeof(err->text))
-		snprintf(err->text + n, sizeof(err->text) - n, ": %s", old);
+	/* what does not fit is cut off the old text, never off the prefix: that names the thing */
+	at = strlen(err->text);
+	if (at + 2 < size) {
+		memcpy(err->text + at, ": ", 2);
+		at += 2;
+		len = strnlen(old, size - 1 - at);
+		memcpy(err->text + at, old, len);
+		err->text[at + len] = '\0';
+	}
 	clean(err->text);
 	if (err->code == 0)
 		err->code = code;

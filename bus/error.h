@@ -11,6 +11,10 @@
  */
 #include <stdarg.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct pvb_error {
 	int code;        /* -errno */
 	char text[240];  /* one line, no newline at the end, never contains control characters */
@@ -23,4 +27,8 @@ int pvb_err(struct pvb_error *err, int code, const char *fmt, ...) __attribute__
 
 /* Put "fmt: " in front of the text that is there already.  Returns err->code, or code when err is NULL. */
 int pvb_err_prefix(struct pvb_error *err, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -16,6 +16,10 @@
 #include "hv.h"
 #include "loop.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct pvb_events; /* all events of one pvb_hv */
 struct pvb_event;
 
@@ -41,4 +45,8 @@ int pvb_event_notify(struct pvb_event *e);
 /* How long the unmask is put off after so many events in a row without work: the rule above. */
 unsigned pvb_event_backoff_ms(unsigned empty);
 const struct pvb_event_stats *pvb_event_stats(const struct pvb_event *e);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -19,6 +19,10 @@
 #include <stdint.h>
 #include "error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define PVB_PAGE_SIZE 4096u
 #define PVB_GREF_NONE UINT32_MAX /* 0 is a real grant reference */
 #define PVB_DOMID_SELF 0x7ff0u
@@ -135,4 +139,8 @@ enum pvb_fault_op { PVB_FAULT_MAP, PVB_FAULT_COPY_BATCH, PVB_FAULT_COPY_OP, PVB_
 /* Of the calls of this kind from now on, let `skip` pass, then fail `count` with `status` (-errno, or
  * for PVB_FAULT_COPY_OP the GNTST_* value).  count 0 switches it off. */
 void pvb_hv_fault(struct pvb_hv *hv, enum pvb_fault_op op, uint64_t skip, uint64_t count, int status);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -30,6 +30,10 @@
 #include <stddef.h>
 #include "error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define PVB_JOURNAL_MAGIC   0x4c4e524a42565021ull /* "!PVBJRNL" */
 #define PVB_JOURNAL_VERSION 1
 
@@ -48,7 +52,7 @@ struct pvb_journal_head {
 	uint64_t magic;
 	uint32_t version, head_size, entry_size, nr;
 	uint64_t generation;     /* counts connections of this ring */
-	_Alignas(64) uint64_t seq; /* of the next request; low half = req_cons */
+	uint64_t seq __attribute__((aligned(64))); /* of the next request; low half = req_cons */
 	uint32_t rsp_prod;       /* responses certainly shown to the front end */
 	uint32_t rsp_next;       /* responses perhaps shown: rsp_prod, or the batch being pushed */
 };
@@ -146,4 +150,8 @@ static inline void pvb_journal_put(struct pvb_journal *j, struct pvb_journal_ent
 	j->free = pvb_journal_index(j, e);
 	j->in_use--;
 }
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -12,6 +12,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct pvb_loop;
 struct pvb_source; /* a descriptor or a timer */
 
@@ -35,4 +39,8 @@ int pvb_loop_once(struct pvb_loop *loop, int timeout_ms);
 void pvb_loop_stop(struct pvb_loop *loop, int value);
 uint64_t pvb_now_ms(void);  /* CLOCK_MONOTONIC */
 uint64_t pvb_now_ns(void);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -12,6 +12,10 @@
 #include <stddef.h>
 #include "store.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Limits of the protocol as we speak it; what a back end offers may be less. */
 #define PVB_VBD_MAX_QUEUES 8
 #define PVB_VBD_MAX_RING_ORDER 4
@@ -74,4 +78,8 @@ int pvb_nodes_write_u64(struct pvb_store *st, pvb_txn t, const char *dir, const 
 int pvb_nodes_write_str(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *key, const char *v);
 /* One row of the man page: name, type with range, unit, default, who writes it, help; cut to len. */
 void pvb_nodes_row(const struct pvb_key *key, char *buf, size_t len);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

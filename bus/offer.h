@@ -13,9 +13,17 @@
 #include "store.h"
 #include "state.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct pvb_device_id {
 	const char *kind;       /* back end's directory: "vbd", "vif", ... */
+#ifdef __cplusplus
+	const char *front_class;
+#else
 	const char *class;      /* front end's: "vbd", "vif" */
+#endif
 	uint32_t back, front;   /* domains */
 	uint32_t devid;
 };
@@ -42,4 +50,8 @@ int pvb_rescind_force(struct pvb_store *st, const struct pvb_device_id *id, int 
  * is none of these is shown as a number. */
 int pvb_vdev_parse(const char *vdev, uint32_t *devid, struct pvb_error *err);
 void pvb_vdev_name(uint32_t devid, char *buf, size_t len);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

@@ -14,6 +14,10 @@
 #include <stdbool.h>
 #include "store.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum pvb_state {
 	PVB_UNKNOWN = 0, PVB_INITIALISING = 1, PVB_INIT_WAIT = 2, PVB_INITIALISED = 3,
 	PVB_CONNECTED = 4, PVB_CLOSING = 5, PVB_CLOSED = 6, PVB_RECONFIGURING = 7, PVB_RECONFIGURED = 8,
@@ -30,4 +34,8 @@ enum pvb_state pvb_state_step_back(enum pvb_state from, enum pvb_state target);
 enum pvb_state pvb_state_read(struct pvb_store *st, pvb_txn t, const char *dir);
 /* Write dir/state, but only if it exists already (a switch must not recreate a device that was removed). */
 int pvb_state_write(struct pvb_store *st, const char *dir, enum pvb_state s);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

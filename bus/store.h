@@ -17,6 +17,10 @@
 #include <stdint.h>
 #include "error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct pvb_store;
 struct pvb_loop;
 
@@ -77,4 +81,8 @@ int pvb_store_wait(struct pvb_store *st, const char *path, bool (*done)(const ch
 
 /* Decimal text to number, strictly: digits only, no sign, no blanks, no overflow, no leading "0x". */
 int pvb_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value);
+
+#ifdef __cplusplus
+}
+#endif
 #endif
