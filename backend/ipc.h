@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PVB_BACKEND_IPC_H
+#define PVB_BACKEND_IPC_H
+/* Between the supervisor and a guest's worker: a SOCK_SEQPACKET pair, one struct a message, descriptors
+ * beside it.
+ *
+ * Trust    The worker talks to a hostile guest and may have been taken over: the supervisor checks what it
+ *          says like any peer's words (texts are terminated and cleaned, numbers are shown and published
+ *          only in range, an unexpected message ends the worker).  The worker trusts the supervisor.
+ * Blocking Neither side waits for the other.  A worker that lets its socket fill up is killed.
+ */
+#include <stdint.h>
+#include "block/blkif.h"
+
+#define IPC_MAX_FDS 4
+#define IPC_TARGET_MAX 3072
+
+enum ipc_type {
+	/* supervisor to worker */
+	IPC_ATTACH = 1,     /* open a disk.  fds: statistics memfd, then the provider's */
+	IPC_CONNECT,        /* connect its rings.  fds: the journals, one memfd, a queue after the other */
+	IPC_DISCONNECT,     /* let go of the rings; answered by IPC_DISCONNECTED */
+	IPC_DETACH,         /* close the disk (disconnected) */
+	IPC_RESUME,         /* try held requests now */
+	IPC_POLICY,         /* change one error policy */
+	IPC_REFRESH,        /* look at the size */
+	/* worker to supervisor */
+	IPC_HELLO,          /* in the sandbox, ready */
+	IPC_ATTACHED,       /* rc; info or text */
+	IPC_CONNECTED,      /* rc; text */
+	IPC_DISCONNECTED,
+	IPC_BROKEN,         /* text: the front end broke the protocol */
+	IPC_REFUSED,        /* text, num: more that were not told */
+	IPC_ALARM,          /* text; empty: over */
+	IPC_RESIZED,        /* info */
+	IPC_NR,
+};
+
+struct ipc_msg {
+	uint32_t type;
+	uint32_t devid;
+	int32_t rc;
+	uint32_t nr_fds;             /* of IPC_ATTACH: the provider's */
+	uint64_t num;
+	union {
+		struct {
+			struct blk_config cfg;
+			char target[IPC_TARGET_MAX];
+		} attach;
+		struct blk_connect connect;
+		struct disk_info info;
+		struct { uint32_t cls, policy; } policy;
+		char text[240];
+	} u;
+};
+
+/* 0, -EAGAIN (full), or -errno.  fds may be NULL; they stay the caller's. */
+int ipc_send(int sock, const struct ipc_msg *m, const int *fds, unsigned nr_fds);
+/* 1 = one message, 0 = nothing there, -ECONNRESET at the end, or -errno.  fds (close-on-exec) are the
+ * caller's to close. */
+int ipc_recv(int sock, struct ipc_msg *m, int fds[IPC_MAX_FDS], unsigned *nr_fds);
+void ipc_close_fds(int *fds, unsigned nr);
+#endif

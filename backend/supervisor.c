@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* supervisor.c: which devices exist, and the daemon's start and end. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "log.h"
+#include "server.h"
+#include "supervisor.h"
+
+#define STOP_MS 10000 /* how long requests in flight may take when the daemon stops */
+
+/* ---- devices ----------------------------------------------------------------------------------------- */
+
+static void sweep(void *arg)
+{
+	struct supervisor *sup = arg;
+	struct vbd *v, *next;
+
+	for (v = sup->vbds; v; v = next) {
+		next = v->next;
+		if (v->gone)
+			vbd_free(v);
+	}
+}
+
+void supervisor_sweep(struct supervisor *sup)
+{
+	if (!sup->sweep)
+		pvb_loop_timer(sup->loop, 0, sweep, sup, &sup->sweep);
+}
+
+static void look_at(struct supervisor *sup, const struct pvb_device_id *id, const char *kind)
+{
+	struct vbd *v = vbd_find(sup, id);
+
+	if (!v) {
+		char dir[160];
+
+		pvb_device_back_path(id, dir, sizeof(dir));
+		if (sup->stopping || !pvb_store_exists(sup->store, PVB_NO_TXN, dir))
+			return;
+		if (vbd_new(sup, id, kind) < 0)
+			return;
+		v = vbd_find(sup, id);
+	}
+	vbd_step(v);
+}
+
+/* The whole of a kind's directory: at the start, and when something above a device changed. */
+static void scan_guest(struct supervisor *sup, const char *kind, const char *dir, uint32_t domid)
+{
+	char path[128], **names;
+	unsigned nr;
+
+	snprintf(path, sizeof(path), "%s/%u", dir, domid);
+	if (pvb_store_list(sup->store, PVB_NO_TXN, path, &names, &nr) < 0)
+		return;
+	for (unsigned i = 0; i < nr; i++) {
+		struct pvb_device_id id = { .kind = kind, .class = "vbd", .back = sup->domid, .front = domid };
+		uint64_t devid;
+
+		if (pvb_parse_u64(names[i], 0, UINT32_MAX, &devid) == 0) {
+			id.devid = (uint32_t)devid;
+			look_at(sup, &id, kind);
+		}
+	}
+	pvb_store_list_free(names, nr);
+}
+
+static void scan_kind(struct supervisor *sup, const char *kind)
+{
+	char dir[96], **names;
+	unsigned nr;
+
+	snprintf(dir, sizeof(dir), "/local/domain/%u/backend/%s", sup->domid, kind);
+	if (pvb_store_list(sup->store, PVB_NO_TXN, dir, &names, &nr) < 0)
+		nr = 0;
+	for (unsigned i = 0; i < nr; i++) {
+		uint64_t domid;
+
+		if (pvb_parse_u64(names[i], 0, 0x7fef, &domid) == 0)
+			scan_guest(sup, kind, dir, (uint32_t)domid);
+	}
+	if (nr)
+		pvb_store_list_free(names, nr);
+	for (struct vbd *v = sup->vbds; v; v = v->next) /* what is no longer there */
+		if (strcmp(v->kind, kind) == 0)
+			vbd_step(v);
+}
+
+static void on_backend(void *arg, const char *path)
+{
+	struct supervisor *sup = arg;
+	struct pvb_device_id id;
+	char kind[16];
+
+	if (pvb_device_parse(path, &id, kind) == 0) {
+		id.kind = kind;
+		id.class = "vbd";
+		look_at(sup, &id, kind);
+		return;
+	}
+	for (unsigned i = 0; sup->o.kinds[i]; i++)
+		scan_kind(sup, sup->o.kinds[i]);
+}
+
+static void on_release(void *arg, const char *path)
+{
+	struct supervisor *sup = arg;
+
+	for (struct vbd *v = sup->vbds; v; v = v->next)
+		vbd_step(v);
+}
+
+/* ---- the end ----------------------------------------------------------------------------------------- */
+
+void supervisor_check_stopped(struct supervisor *sup)
+{
+	if (!sup->stopping)
+		return;
+	for (struct vbd *v = sup->vbds; v; v = v->next)
+		if (v->phase == VBD_CONNECTED || v->phase == VBD_CONNECTING || v->phase == VBD_DISCONNECTING)
+			return;
+	pvb_loop_stop(sup->loop, 0);
+}
+
+static void give_up_waiting(void *arg)
+{
+	struct supervisor *sup = arg;
+
+	log_err("requests still in flight after %d s, ending all the same", STOP_MS / 1000);
+	pvb_loop_stop(sup->loop, 1);
+}
+
+/* Let go of the rings after what is in flight, but leave the states alone: a guest that keeps its disk
+ * connected waits for the next pvbackd rather than lose it. */
+static void stop(struct supervisor *sup)
+{
+	if (sup->stopping)
+		return;
+	sup->stopping = true;
+	log_info("stopping");
+	for (struct vbd *v = sup->vbds; v; v = v->next)
+		vbd_quiesce(v);
+	pvb_loop_timer(sup->loop, STOP_MS, give_up_waiting, sup, NULL);
+	supervisor_check_stopped(sup);
+}
+
+static void on_signal(void *arg, uint32_t events)
+{
+	struct supervisor *sup = arg;
+	struct signalfd_siginfo si;
+	int status;
+	pid_t pid;
+
+	while (read(sup->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo != SIGCHLD) {
+			stop(sup);
+			continue;
+		}
+		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+			guest_reaped(sup, pid, status);
+	}
+}
+
+/* ---- the beginning ------------------------------------------------------------------------------------ */
+
+static int watch_signals(struct supervisor *sup)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sup->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (sup->signal_fd < 0)
+		return -errno;
+	return pvb_loop_fd(sup->loop, sup->signal_fd, EPOLLIN, on_signal, sup, &sup->signals);
+}
+
+/* "/run/pvbackd/NAME" on Xen, "DIR/pvbackd.sock" and "DIR/pvbackd-metrics.sock" on the local fabric. */
+static void default_socket(const struct supervisor *sup, const char *name, char *buf, size_t len)
+{
+	const char *dir = strncmp(sup->hv, "local:", 6) == 0 ? sup->hv + 6 : NULL;
+	const char *end = dir ? strchr(dir, ':') : NULL;
+
+	if (dir)
+		snprintf(buf, len, "%.*s/pvbackd%s.sock", end ? (int)(end - dir) : (int)strlen(dir), dir,
+			 strcmp(name, "ctl") == 0 ? "" : "-metrics");
+	else
+		snprintf(buf, len, "/run/pvbackd/%s%s", name, strcmp(name, "ctl") == 0 ? "" : ".sock");
+}
+
+static int open_sockets(struct supervisor *sup, struct pvb_error *err)
+{
+	char path[256];
+	int rc = 0;
+
+	if (strncmp(sup->hv, "local:", 6) != 0)
+		mkdir("/run/pvbackd", 0755);
+	if (!sup->o.ctl || *sup->o.ctl) {
+		default_socket(sup, "ctl", path, sizeof(path));
+		rc = ctl_open(&sup->ctl, sup, sup->o.ctl ? sup->o.ctl : path, err);
+	}
+	if (rc == 0 && (!sup->o.metrics || *sup->o.metrics)) {
+		default_socket(sup, "metrics", path, sizeof(path));
+		rc = metrics_open(&sup->metrics, sup, sup->o.metrics ? sup->o.metrics : path, err);
+	}
+	return rc;
+}
+
+static int watch_store(struct supervisor *sup, struct pvb_error *err)
+{
+	char path[96];
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && sup->o.kinds[i]; i++) {
+		snprintf(path, sizeof(path), "/local/domain/%u/backend/%s", sup->domid, sup->o.kinds[i]);
+		rc = pvb_store_watch(sup->store, path, on_backend, sup, &sup->kinds[i]);
+	}
+	if (rc == 0)
+		rc = pvb_store_watch(sup->store, "@releaseDomain", on_release, sup, &sup->release);
+	if (rc == 0)
+		rc = pvb_store_attach(sup->store, sup->loop);
+	return rc < 0 ? pvb_err(err, rc, "store: watch: %s", strerror(-rc)) : 0;
+}
+
+/* The hypervisor is opened here only to know its resolved name: guests' memory is the workers' business. */
+static int resolve_hv(struct supervisor *sup, struct pvb_error *err)
+{
+	struct pvb_hv *hv;
+	int rc = pvb_hv_open(&hv, sup->o.hv, PVB_HV_BACK, err);
+
+	if (rc < 0)
+		return rc;
+	sup->hv = strdup(pvb_hv_spec(hv));
+	pvb_hv_close(hv);
+	return sup->hv ? 0 : pvb_err(err, -ENOMEM, "out of memory");
+}
+
+static void tell_ready(struct supervisor *sup)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (sup->o.ready_fd >= 0)
+		close(sup->o.ready_fd);
+	if (!path || strlen(path) >= sizeof(sa.sun_path))
+		return;
+	strcpy(sa.sun_path, path);
+	if (sa.sun_path[0] == '@')
+		sa.sun_path[0] = 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, "READY=1", 7, MSG_NOSIGNAL, (struct sockaddr *)&sa,
+		   (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))) < 0)
+		log_warn("systemd was not told: %s", strerror(errno));
+	close(fd);
+}
+
+static int start(struct supervisor *sup, struct pvb_error *err)
+{
+	int rc = resolve_hv(sup, err);
+
+	if (rc == 0)
+		rc = pvb_store_open(&sup->store, sup->hv, err);
+	if (rc == 0) {
+		rc = pvb_store_domid(sup->store, &sup->domid);
+		if (rc < 0)
+			pvb_err(err, rc, "store: own domain: %s", strerror(-rc));
+	}
+	if (rc == 0) {
+		rc = pvb_loop_new(&sup->loop);
+		if (rc == 0)
+			rc = watch_signals(sup);
+		if (rc < 0)
+			pvb_err(err, rc, "loop: %s", strerror(-rc));
+	}
+	if (rc == 0)
+		rc = open_sockets(sup, err);
+	if (rc == 0)
+		rc = watch_store(sup, err);
+	return rc;
+}
+
+int supervisor_main(const struct sup_options *o)
+{
+	struct supervisor sup = { .o = *o, .signal_fd = -1 };
+	struct pvb_error err = { 0 };
+	int rc = start(&sup, &err);
+
+	if (rc == 0) {
+		log_info("serving %s%s%s of domain %u on %s", o->kinds[0], o->kinds[1] ? ", " : "",
+			 o->kinds[1] ? o->kinds[1] : "", sup.domid, sup.hv);
+		tell_ready(&sup);
+		rc = pvb_loop_run(sup.loop);
+	} else {
+		log_err("%s", err.text);
+	}
+	sup.stopping = false; /* nothing left to wait for */
+	while (sup.vbds)
+		vbd_free(sup.vbds);
+	server_close(sup.ctl);
+	server_close(sup.metrics);
+	for (unsigned i = 0; i < 4; i++)
+		pvb_store_unwatch(&sup.kinds[i]);
+	pvb_store_unwatch(&sup.release);
+	pvb_store_close(sup.store);
+	pvb_loop_free(sup.loop);
+	free(sup.hv);
+	return rc == 0 ? 0 : 1;
+}

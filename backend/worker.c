@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* worker.c: the worker process: set-up, sandbox, and the supervisor's messages.  What the guest says is
+ * block/'s business. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+#include "aio.h"
+#include "block/blkif.h"
+#include "ipc.h"
+#include "log.h"
+#include "sandbox.h"
+#include "target.h"
+#include "worker.h"
+
+struct worker;
+
+/* A disk of the guest. */
+struct wdisk {
+	struct worker *w;
+	struct wdisk *next;
+	uint32_t devid;
+	struct blk_config cfg;
+	struct target *target;
+	struct disk *disk;            /* until blk owns it */
+	struct blk_dev *blk;
+	struct stats_device *stats;
+	void *journal;
+	size_t journal_bytes;
+	bool detaching;
+};
+
+struct worker {
+	const struct worker_options *o;
+	struct pvb_loop *loop;
+	struct pvb_hv *hv;
+	struct pvb_events *events;
+	struct worker_io io;
+	struct blk_ctx *blk;
+	struct wdisk *disks;
+	struct pvb_source *src;
+};
+
+static void say(struct worker *w, struct ipc_msg *m)
+{
+	int rc = ipc_send(w->o->sock, m, NULL, 0);
+
+	/* a supervisor that is behind will hear of the state; refusals and alarms may be lost, answers not */
+	if (rc == -EAGAIN && m->type != IPC_REFUSED) {
+		log_err("worker: the supervisor does not read, message %u lost", m->type);
+		pvb_loop_stop(w->loop, 1);
+	}
+}
+
+static void say_text(struct worker *w, enum ipc_type type, uint32_t devid, int rc, const char *text)
+{
+	struct ipc_msg m = { .type = type, .devid = devid, .rc = rc };
+
+	snprintf(m.u.text, sizeof(m.u.text), "%s", text ? text : "");
+	say(w, &m);
+}
+
+static struct wdisk *find_disk(struct worker *w, uint32_t devid)
+{
+	struct wdisk *d = w->disks;
+
+	while (d && d->devid != devid)
+		d = d->next;
+	return d;
+}
+
+static void drop_journal(struct wdisk *d)
+{
+	if (d->journal)
+		munmap(d->journal, d->journal_bytes);
+	d->journal = NULL;
+}
+
+static void free_disk(struct wdisk *d)
+{
+	struct wdisk **at;
+
+	for (at = &d->w->disks; *at != d; at = &(*at)->next)
+		;
+	*at = d->next;
+	if (d->blk)
+		blk_dev_free(d->blk);
+	else
+		disk_close(d->disk);
+	drop_journal(d);
+	if (d->stats)
+		munmap(d->stats, sizeof(*d->stats));
+	target_free(d->target);
+	free(d);
+}
+
+/* ---- what the protocol reports ---------------------------------------------------------------------- */
+
+static void on_broken(void *arg, struct blk_dev *dev, const char *why)
+{
+	say_text(arg, IPC_BROKEN, ((struct wdisk *)blk_dev_owner(dev))->devid, -EPROTO, why);
+}
+
+static void on_refused(void *arg, struct blk_dev *dev, const char *why, uint64_t more)
+{
+	struct ipc_msg m = { .type = IPC_REFUSED, .devid = ((struct wdisk *)blk_dev_owner(dev))->devid, .num = more };
+
+	snprintf(m.u.text, sizeof(m.u.text), "%s", why);
+	say(arg, &m);
+}
+
+static void on_alarm(void *arg, struct blk_dev *dev, const char *text)
+{
+	say_text(arg, IPC_ALARM, ((struct wdisk *)blk_dev_owner(dev))->devid, 0, text);
+}
+
+static void on_drained(void *arg, struct blk_dev *dev)
+{
+	struct wdisk *d = blk_dev_owner(dev);
+
+	drop_journal(d);
+	if (d->detaching)
+		return; /* the caller frees it */
+	say_text(arg, IPC_DISCONNECTED, d->devid, 0, NULL);
+}
+
+static void on_resized(struct disk *disk, void *arg)
+{
+	struct wdisk *d = arg;
+	struct ipc_msg m = { .type = IPC_RESIZED, .devid = d->devid };
+
+	m.u.info = disk->info;
+	say(d->w, &m);
+}
+
+/* ---- what the supervisor asks ----------------------------------------------------------------------- */
+
+static void on_ready(struct disk *disk, int rc, const struct pvb_error *err, void *arg)
+{
+	struct wdisk *d = arg;
+	struct ipc_msg m = { .type = IPC_ATTACHED, .devid = d->devid, .rc = rc };
+	struct worker *w = d->w;
+
+	if (rc == 0) {
+		rc = blk_dev_new(&d->blk, w->blk, &d->cfg, disk, d->stats, d);
+		m.rc = rc;
+	}
+	if (rc < 0) {
+		snprintf(m.u.text, sizeof(m.u.text), "%s", err && err->code ? err->text : strerror(-rc));
+		say(w, &m);
+		free_disk(d);
+		return;
+	}
+	disk->resized = on_resized;
+	disk->resized_arg = d;
+	m.u.info = disk->info;
+	say(w, &m);
+}
+
+static void attach(struct worker *w, struct ipc_msg *m, int *fds, unsigned nr_fds)
+{
+	struct pvb_error err = { 0 };
+	struct wdisk *d;
+	int rc;
+
+	if (nr_fds < 1 || m->nr_fds != nr_fds - 1 || find_disk(w, m->devid)) {
+		ipc_close_fds(fds, nr_fds);
+		say_text(w, IPC_ATTACHED, m->devid, -EINVAL, "malformed attach message");
+		return;
+	}
+	d = calloc(1, sizeof(*d));
+	if (!d) {
+		ipc_close_fds(fds, nr_fds);
+		say_text(w, IPC_ATTACHED, m->devid, -ENOMEM, "out of memory");
+		return;
+	}
+	d->w = w;
+	d->devid = m->devid;
+	d->cfg = m->u.attach.cfg;
+	d->next = w->disks;
+	w->disks = d;
+	d->stats = mmap(NULL, sizeof(*d->stats), PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+	close(fds[0]);
+	m->u.attach.target[IPC_TARGET_MAX - 1] = 0;
+	if (d->stats == MAP_FAILED) {
+		d->stats = NULL;
+		rc = pvb_err(&err, -errno, "statistics: %s", strerror(errno));
+		ipc_close_fds(fds + 1, nr_fds - 1);
+	} else {
+		rc = target_parse(m->u.attach.target, &d->target, &err);
+		if (rc < 0)
+			ipc_close_fds(fds + 1, nr_fds - 1);
+		else
+			rc = disk_open(d->target, d->cfg.readonly, fds + 1, nr_fds - 1, &w->io, on_ready, d, &d->disk, &err);
+	}
+	if (rc < 0) {
+		say_text(w, IPC_ATTACHED, m->devid, rc, err.text);
+		free_disk(d);
+	}
+}
+
+static void connect_rings(struct worker *w, struct wdisk *d, struct ipc_msg *m, int *fds, unsigned nr_fds)
+{
+	void *journals[PVB_VBD_MAX_QUEUES];
+	struct pvb_error err = { 0 };
+	size_t each = blk_journal_bytes(&m->u.connect);
+	int rc = 0;
+
+	if (nr_fds != 1 || !d->blk || blk_connected(d->blk)) {
+		say_text(w, IPC_CONNECTED, m->devid, -EINVAL, "malformed connect message");
+		return;
+	}
+	d->journal_bytes = each * m->u.connect.nr_queues;
+	d->journal = mmap(NULL, d->journal_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+	if (d->journal == MAP_FAILED) {
+		d->journal = NULL;
+		rc = pvb_err(&err, -errno, "journal of %zu bytes: %s", d->journal_bytes, strerror(errno));
+	} else {
+		for (unsigned i = 0; i < m->u.connect.nr_queues; i++)
+			journals[i] = (uint8_t *)d->journal + i * each;
+		rc = blk_connect(d->blk, &m->u.connect, journals, &err);
+	}
+	if (rc < 0)
+		drop_journal(d);
+	say_text(w, IPC_CONNECTED, m->devid, rc, err.text);
+}
+
+static void handle(struct worker *w, struct ipc_msg *m, int *fds, unsigned nr_fds)
+{
+	struct wdisk *d;
+
+	if (m->type == IPC_ATTACH) {
+		attach(w, m, fds, nr_fds);
+		return; /* the fds are taken over */
+	}
+	d = find_disk(w, m->devid);
+	if (d) {
+		switch (m->type) {
+		case IPC_CONNECT:
+			connect_rings(w, d, m, fds, nr_fds);
+			break;
+		case IPC_DISCONNECT:
+			if (d->blk)
+				blk_disconnect(d->blk);
+			break;
+		case IPC_DETACH: /* only ever sent when disconnected */
+			d->detaching = true;
+			free_disk(d);
+			break;
+		case IPC_RESUME:
+			if (d->blk)
+				blk_resume(d->blk);
+			break;
+		case IPC_POLICY:
+			if (d->blk && m->u.policy.cls < BLK_ERR_NR)
+				blk_set_policy(d->blk, m->u.policy.cls, m->u.policy.policy);
+			break;
+		case IPC_REFRESH:
+			if (d->blk)
+				disk_refresh(blk_dev_disk(d->blk));
+			break;
+		}
+	} else if (m->type == IPC_CONNECT) {
+		say_text(w, IPC_CONNECTED, m->devid, -ENODEV, "no such disk");
+	} else if (m->type == IPC_DISCONNECT) {
+		say_text(w, IPC_DISCONNECTED, m->devid, 0, NULL);
+	}
+	ipc_close_fds(fds, nr_fds);
+}
+
+static void on_message(void *arg, uint32_t events)
+{
+	struct worker *w = arg;
+	struct ipc_msg m;
+	int fds[IPC_MAX_FDS];
+	unsigned nr_fds;
+	int rc;
+
+	while ((rc = ipc_recv(w->o->sock, &m, fds, &nr_fds)) > 0)
+		handle(w, &m, fds, nr_fds);
+	if (rc < 0)
+		pvb_loop_stop(w->loop, rc == -ECONNRESET ? 0 : 1);
+}
+
+static void after_events(void *arg)
+{
+	struct worker *w = arg;
+	struct wdisk *d;
+
+	blk_run(w->blk);
+	for (d = w->disks; d; d = d->next)
+		if (d->stats)
+			__atomic_store_n(&d->stats->copy_calls, blk_ctx_copy_calls(w->blk), __ATOMIC_RELAXED);
+}
+
+static int set_up(struct worker *w, struct pvb_error *err)
+{
+	static const struct blk_callbacks cb = { on_broken, on_refused, on_alarm, on_drained };
+	struct sandbox box = { w->o->uid, w->o->sandbox };
+	int rc;
+
+	rc = pvb_hv_open(&w->hv, w->o->hv, PVB_HV_BACK, err);
+	if (rc == 0)
+		rc = pvb_hv_restrict(w->hv, w->o->domid);
+	if (rc < 0)
+		return pvb_err_prefix(err, rc, "hypervisor");
+	rc = pvb_loop_new(&w->loop);
+	if (rc == 0)
+		rc = aio_new(&w->io.aio, w->loop, 256);
+	w->io.loop = w->loop;
+	if (rc == 0)
+		rc = pvb_events_new(&w->events, w->hv, w->loop, after_events, w);
+	if (rc == 0)
+		rc = blk_ctx_new(&w->blk, w->hv, w->events, &w->io, w->o->domid, w->o->memory, &cb, w);
+	if (rc == 0)
+		rc = pvb_loop_fd(w->loop, w->o->sock, EPOLLIN, on_message, w, &w->src);
+	if (rc < 0)
+		return pvb_err(err, rc, "set-up: %s", strerror(-rc));
+	if (!aio_is_async(w->io.aio))
+		log_warn("worker of domain %u: this kernel has no io_uring, I/O will be synchronous", w->o->domid);
+	return sandbox_enter(&box, err);
+}
+
+int worker_main(const struct worker_options *o)
+{
+	struct worker w = { .o = o };
+	struct pvb_error err = { 0 };
+	struct wdisk *d;
+	int rc;
+
+	prctl(PR_SET_NAME, "pvbackd-worker");
+	rc = set_up(&w, &err);
+	say_text(&w, IPC_HELLO, 0, rc, err.text);
+	if (rc == 0)
+		rc = pvb_loop_run(w.loop);
+	while ((d = w.disks)) {
+		d->detaching = true;
+		if (d->blk && blk_connected(d->blk)) {
+			/* the supervisor is gone with us in the middle: nothing may be answered any more, and what
+			 * is in flight ends with the process */
+			break;
+		}
+		free_disk(d);
+	}
+	if (!w.disks) {
+		blk_ctx_free(w.blk);
+		pvb_events_free(w.events);
+		aio_free(w.io.aio);
+		pvb_loop_free(w.loop);
+		pvb_hv_close(w.hv);
+	}
+	return rc < 0 ? 1 : rc;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PVB_BACKEND_WORKER_H
+#define PVB_BACKEND_WORKER_H
+/* The worker: one process per guest, started by the supervisor by executing pvbackd again.  It serves the
+ * rings of one guest from inside a sandbox and knows neither the store nor any path. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct worker_options {
+	int sock;                /* to the supervisor */
+	const char *hv;          /* pvb_hv_spec() */
+	uint32_t domid;          /* the guest */
+	uint32_t uid;            /* 0 = keep */
+	size_t memory;           /* bytes of buffers */
+	bool sandbox;
+};
+/* Runs until the supervisor closes the socket; the process's exit status. */
+int worker_main(const struct worker_options *o);
+#endif
