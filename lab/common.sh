@@ -12,6 +12,10 @@ prog="lab/$(basename "$0")"
 cache=${PVBUS_CACHE:-${HOME:?HOME is not set, set PVBUS_CACHE instead}/.cache/pvbus}
 build=${PVBUS_LAB_BUILD:-$top/build/lab}
 
+# A command nobody expected to fail must not end a script without a word.
+set -E
+trap 'echo "$prog: line $LINENO: failed: $BASH_COMMAND" >&2' ERR
+
 die() { echo "$prog: $*" >&2; exit "${die_status:-1}"; }
 say() { echo "$prog: $*" >&2; }
 
@@ -23,7 +27,10 @@ package_of() {
 	depmod) echo kmod ;;
 	flock) echo util-linux ;;
 	cc) echo gcc ;;
-	readelf | strip) echo binutils ;;
+	xz) echo xz-utils ;;
+	od | dd | sha256sum | tee | mkfifo | stat) echo coreutils ;;
+	ldd) echo libc-bin ;;
+	readelf | nm) echo binutils ;;
 	dpkg-deb) echo dpkg ;;
 	apt-get | apt-cache) echo apt ;;
 	find) echo findutils ;;
