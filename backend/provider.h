@@ -71,7 +71,11 @@ struct disk {
 	const struct provider *prov;
 	struct disk_info info;
 	struct disk *next;           /* wrappers: the disk below */
+	struct disk *above;          /* the wrapper round this one, NULL at the top */
 	struct worker_io *io;
+	/* The owner's, on the topmost disk.  ready: see disk_open(). */
+	void (*ready)(struct disk *disk, int rc, const struct pvb_error *err, void *arg);
+	void *ready_arg;
 	/* The size has changed (the provider noticed, or was told to look): info.size is the new one. */
 	void (*resized)(struct disk *disk, void *arg);
 	void *resized_arg;
@@ -88,17 +92,19 @@ struct provider {
 	 * is harmless.  Must not block for longer than opening a file takes. May be NULL (nothing to open).*/
 	int (*prepare)(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds,
 		       char identity[64], struct pvb_error *err);
-	/* Worker: make a disk; takes over the fds (also on failure).  ready() is called exactly once, from
-	 * here or later, with 0 or -errno: only then is disk->info valid and I/O allowed.  Wrappers get
-	 * `below`, already ready. */
+	/* Worker: make a disk; takes over the fds (also on failure).  Returns 0 = made and ready (info is
+	 * valid), 1 = made, disk_ready() will be called once, from the loop; or -errno.
+	 * Wrappers get `below`, which may not be ready yet, and return 0; their info comes from inherit(). */
 	int (*open)(const struct target *t, bool readonly, const int *fds, unsigned nr_fds, struct worker_io *io,
 		    struct disk *below, struct disk **out, struct pvb_error *err);
+	/* Wrappers: make info from next->info, which is valid now or has just changed. */
+	void (*inherit)(struct disk *disk);
 	/* Take nr bios, in order.  Each is completed exactly once.  Several bios may be merged or reordered
 	 * among each other: the protocol orders what must be ordered by waiting. */
 	void (*submit)(struct disk *disk, struct bio **bios, unsigned nr);
-	/* Look whether the size changed (asked by the operator, or from time to time); calls resized(). May be NULL. */
+	/* Look whether the size changed (asked by the operator, or from time to time); calls disk_resized(). May be NULL. */
 	void (*refresh)(struct disk *disk);
-	/* All bios are done.  Frees the disk, not the one below it. */
+	/* All bios are done, or disk_ready() did not come or brought an error.  Frees the disk, not the one below it. */
 	void (*close)(struct disk *disk);
 };
 
@@ -115,11 +121,21 @@ struct worker_io {
 /* --- the chain of a target: the base provider and the wrappers its options ask for ------------------ */
 int disk_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds, char identity[64],
 		 struct pvb_error *err);
-int disk_open(const struct target *t, bool readonly, const int *fds, unsigned nr_fds, struct worker_io *io, struct disk **out,
-	      struct pvb_error *err);
+/* Open the chain; takes over the fds (also on failure).  After a return of 0, *out is the topmost disk and
+ * ready(disk, rc, err, arg) runs exactly once: before disk_open() returns (*out is already set), or later
+ * from the loop.  With rc 0 disk->info is valid and I/O allowed; otherwise err says why and only disk_close()
+ * is left.  disk_close() before ready() cancels it, and ready() itself may call disk_close(). */
+int disk_open(const struct target *t, bool readonly, const int *fds, unsigned nr_fds, struct worker_io *io,
+	      void (*ready)(struct disk *disk, int rc, const struct pvb_error *err, void *arg), void *arg,
+	      struct disk **out, struct pvb_error *err);
 void disk_close(struct disk *disk); /* the whole chain; NULL is fine */
+void disk_refresh(struct disk *disk);
 static inline void disk_submit(struct disk *disk, struct bio **bios, unsigned nr)
 {
 	disk->prov->submit(disk, bios, nr);
 }
+
+/* For providers: tell the owner, through the wrappers. The disk may be gone on return. */
+void disk_ready(struct disk *disk, int rc, const struct pvb_error *err);
+void disk_resized(struct disk *disk, uint64_t size);
 #endif

@@ -10,9 +10,10 @@
  * In ARG and values, %XX stands for one byte (so %3f is a "?" and %26 a "&").  The format is never
  * guessed from the data: "/x" is raw whatever the file holds.
  *
- * Keys every provider takes:
+ * Keys every provider takes (only fault and delay may be there more than once):
  *   fault=OP:ERRNO[@N[+M]]     let N requests of kind OP pass, then fail M (default: all) with ERRNO
- *   delay=OP:TIME              let each request of kind OP wait TIME (10ms, 250us, 1s); OP as above or "all"
+ *   delay=OP:TIME              let each request of kind OP wait TIME (10ms, 250us, 1s)
+ *                              OP: read, write, flush, discard, secure-discard or all
  *   data=auto|copy|map         how guest pages are reached (auto: copy; map for large direct I/O)
  *   persistent=off|on          advertise feature-persistent
  *   queues=1..8  ring-order=0..4  indirect=0..256   limits offered to the front end
@@ -35,8 +36,11 @@ struct target {
 };
 int target_parse(const char *text, struct target **out, struct pvb_error *err);
 void target_free(struct target *t);
-/* Value of a key, or NULL. */
+/* Value of a key (the first, for one that may be repeated), or NULL. */
 const char *target_get(const struct target *t, const char *key);
+/* Add key=value unless the key is there already or the provider does not know it: what the toolstack says
+ * outside `params` (direct-io-safe). */
+int target_default(struct target *t, const char *key, const char *value, struct pvb_error *err);
 /* "4096", "64K", "10M", "1G", "2T": bytes. */
 int target_size(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *bytes, struct pvb_error *err);
 /* One of a NULL-terminated list of words; its index, or -EINVAL naming the choices. */

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Opening an image in the supervisor: what may be a disk, and what it is known by. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "backend/block/facts.h"
+#include "backend/block/file.h"
+#include "backend/target.h"
+
+static const char *kind(mode_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFDIR: return "a directory";
+	case S_IFCHR: return "a character device";
+	case S_IFIFO: return "a FIFO";
+	case S_IFSOCK: return "a socket";
+	default: return "neither a file nor a block device";
+	}
+}
+
+static bool is_disk(const struct stat *st)
+{
+	return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode);
+}
+
+/* A device that is mounted, or whose partition is, can not be claimed: then no guest may write to it. */
+static int open_path(const struct target *t, bool readonly, struct stat *st, struct pvb_error *err)
+{
+	const char *path = t->arg, *shared = target_get(t, "shared");
+	int flags = (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	int fd;
+
+	/* look first: opening a tape or a FIFO does something to it */
+	if (stat(path, st))
+		return pvb_err(err, -errno, "%s: %s", path, strerror(errno));
+	if (!is_disk(st))
+		return pvb_err(err, -ENOTBLK, "%s is %s: a disk is a file or a block device", path, kind(st->st_mode));
+	if (S_ISBLK(st->st_mode) && !readonly && !(shared && !strcmp(shared, "on")))
+		flags |= O_EXCL;
+	fd = open(path, flags);
+	if (fd < 0 && errno == EBUSY)
+		return pvb_err(err, -EBUSY, "%s is in use: mounted, or claimed by another program", path);
+	if (fd < 0)
+		return pvb_err(err, -errno, "%s: can not be opened for %s: %s", path, readonly ? "reading" : "writing",
+			       strerror(errno));
+	if (fstat(fd, st) || !is_disk(st)) {
+		close(fd);
+		return pvb_err(err, -ENOTBLK, "%s was replaced while it was opened", path);
+	}
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	return fd;
+}
+
+static int check(const struct target *t, int fd, bool readonly, const struct stat *st, struct pvb_error *err)
+{
+	int ro = 0, rc;
+	uint64_t size;
+
+	if (S_ISBLK(st->st_mode) && !readonly && !ioctl(fd, BLKROGET, &ro) && ro)
+		return pvb_err(err, -EROFS, "%s is a read-only device and the guest is to write to it", t->arg);
+	rc = facts_size(fd, &size);
+	if (rc)
+		return pvb_err(err, rc, "%s: size: %s", t->arg, strerror(-rc));
+	if (size < 512)
+		return pvb_err(err, -EINVAL, "%s: %" PRIu64 " bytes are no disk, at least 512", t->arg, size);
+	return 0;
+}
+
+int file_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds, char identity[64],
+		 struct pvb_error *err)
+{
+	struct facts facts;
+	struct stat st;
+	int rc, fd;
+
+	fd = open_path(t, readonly, &st, err);
+	if (fd < 0)
+		return fd;
+	rc = check(t, fd, readonly, &st, err);
+	if (rc)
+		goto fail;
+	rc = facts_find(fd, &facts);
+	if (!rc)
+		rc = facts_pack(&facts);
+	if (rc < 0) {
+		pvb_err(err, rc, "%s: %s", t->arg, strerror(-rc));
+		goto fail;
+	}
+	fds[0] = fd;
+	fds[1] = rc;
+	*nr_fds = 2;
+	if (S_ISBLK(st.st_mode))
+		snprintf(identity, 64, "block %u:%u", major(st.st_rdev), minor(st.st_rdev));
+	else
+		snprintf(identity, 64, "file %u:%u %ju", major(st.st_dev), minor(st.st_dev), (uintmax_t)st.st_ino);
+	return 0;
+fail:
+	close(fd);
+	return rc;
+}
