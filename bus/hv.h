@@ -40,7 +40,9 @@ struct pvb_hv;
  *       NULL                  $PVBUS_HV if set; "xen" where /dev/xen/evtchn is; else "local:/run/pvbus-local"
  * On failure *out is untouched and err names the device or socket that could not be opened. */
 int pvb_hv_open(struct pvb_hv **out, const char *spec, unsigned flags, struct pvb_error *err);
-void pvb_hv_close(struct pvb_hv *hv); /* NULL is fine; unmaps and unbinds whatever is left */
+/* NULL is fine.  Unmaps, unbinds and revokes whatever is left; what is still in a struct pvb_map or
+ * pvb_grant then points nowhere, only grant.refs is the caller's to free. */
+void pvb_hv_close(struct pvb_hv *hv);
 
 const char *pvb_hv_spec(const struct pvb_hv *hv);  /* resolved; opens the same thing in another process */
 /* Our domain.  Xen tells it only through the store: there this is 0 and pvb_store_domid() is to be asked. */
@@ -119,7 +121,8 @@ int pvb_hv_evt_take(struct pvb_hv *hv, uint32_t *ports, unsigned max);
 /* Unmask nr ports in one call.  A port that got an event meanwhile is pending again at once. */
 int pvb_hv_evt_unmask(struct pvb_hv *hv, const uint32_t *ports, unsigned nr);
 /* Give up the right to touch any domain but domid with this handle, for good: everything else is -EACCES
- * from then on, and so is allocating ports.  The evtchn driver enforces its part in the kernel. */
+ * from then on, and so is allocating ports.  Linux' evtchn driver enforces its part in the kernel (not
+ * for domain 0, which it can not name). */
 int pvb_hv_restrict(struct pvb_hv *hv, uint32_t domid);
 
 /* --- what tests look at ---------------------------------------------------------------------------- */

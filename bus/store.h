@@ -8,6 +8,8 @@
  * Paths    Absolute, at most 3072 bytes and 64 levels, no empty level: otherwise -EINVAL.
  * Txn      Transactions are retried inside pvb_store_txn() and nowhere else.
  * Threads  One thread per handle.  (libxenstore reads events on a thread of its own.)
+ * Signals  libxenstore changes the disposition of SIGPIPE around every request, which is safe only in a
+ *          program that ignores SIGPIPE or has one thread: ignore it.
  * Fork     Does not survive fork().
  * Errors   0 or -errno: -ENOENT no such node, -EACCES not ours, -EAGAIN never leaves this file,
  *          -EINVAL/-ERANGE/-E2BIG a value that is not what was asked for.  Never logs.
@@ -66,7 +68,8 @@ int pvb_store_txn(struct pvb_store *st, int (*fn)(struct pvb_store *st, pvb_txn 
 /* Watches.  fn(arg, path) runs from the loop, path is what changed (at or below the watched path), once
  * right after the watch was set, as xenstore does it.  Identical events waiting together are delivered
  * once, and what one round may deliver is bounded: a guest that rewrites a key in a loop costs one call
- * per round. */
+ * per round.  When more than 32 different paths of one watch wait, they become one event with the watched
+ * path itself, which thus always means "anything at or below may have changed". */
 struct pvb_watch;
 int pvb_store_watch(struct pvb_store *st, const char *path, void (*fn)(void *arg, const char *path), void *arg,
 		    struct pvb_watch **out);
