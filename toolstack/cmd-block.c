@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* block-attach, block-detach, block-list. */
+#include "config.h"
+#include <stdio.h>
+#include "cmd.h"
+#include "host.h"
+#include "output.h"
+
+int cmd_block_attach(struct pvl *p)
+{
+	const char *const *specs = (const char *const *)p->argv + 1;
+	struct pvb_error err = { 0 };
+	struct json_object *obj;
+	unsigned domid;
+	int rc;
+
+	if (pvl_domain(p, p->argv[0], true, &domid))
+		return PVL_FAIL;
+	if (p->dry_run)
+		rc = p->ops->block_plan(p, specs, p->argc - 1, &obj, &err);
+	else
+		rc = p->ops->block_attach(p->host, domid, specs, p->argc - 1, !pvl_opt(p, "no-wait"), pvl_timeout(p, 10000),
+					  &obj, &err);
+	if (rc)
+		return pvl_fail(p, &err);
+	if (p->dry_run && !p->json) {
+		rc = out_json(obj);
+		json_object_put(obj);
+		return rc ? PVL_FAIL : PVL_OK;
+	}
+	return pvl_done(p, obj);
+}
+
+int cmd_block_detach(struct pvl *p)
+{
+	struct pvb_error err = { 0 };
+	struct block_info *list;
+	unsigned domid, nr, i;
+
+	if (pvl_domain(p, p->argv[0], true, &domid))
+		return PVL_FAIL;
+	if (!p->dry_run) {
+		if (p->ops->block_detach(p->host, domid, p->argv[1], p->force, pvl_timeout(p, p->force ? 3000 : 10000), &err))
+			return pvl_fail(p, &err);
+		return pvl_done(p, NULL);
+	}
+	if (p->ops->block_list(p->host, domid, &list, &nr, &err))
+		return pvl_fail(p, &err);
+	i = block_find(list, nr, p->argv[1]);
+	if (i < nr)
+		pvl_note(p, "would %sdetach %s (%s) from domain %u", p->force ? "by force " : "", list[i].vdev,
+			 list[i].backend_path, domid);
+	block_list_free(list, nr);
+	return i < nr ? pvl_done(p, NULL) : pvl_failf(p, "domain %u has no disk \"%s\"", domid, p->argv[1]);
+}
+
+int cmd_block_list(struct pvl *p)
+{
+	static const struct out_col cols[] = {
+		{ "devid", "Vdev", -5 }, { "backend_domid", "BE", -3 }, { "handle", "handle", -6 }, { "state", "state", -5 },
+		{ "event_channel", "evt-ch", -6 }, { "ring_ref", "ring-ref", -8 }, { "backend_path", "BE-path", -30 },
+	}, name[] = { { "vdev", "Vdev", 0 } };
+	struct json_object *rows = out_arr();
+	int rc = PVL_OK;
+
+	for (int i = 0; i < p->argc; i++) {
+		struct pvb_error err = { 0 };
+		struct block_info *list;
+		unsigned domid, nr;
+
+		if (pvl_domain(p, p->argv[i], true, &domid)) {
+			rc = PVL_FAIL;
+			continue;
+		}
+		if (p->ops->block_list(p->host, domid, &list, &nr, &err)) {
+			rc = pvl_fail(p, &err);
+			continue;
+		}
+		for (unsigned d = 0; d < nr; d++) {
+			struct json_object *row = block_json(&list[d]);
+
+			out_int(row, "domid", domid);
+			json_object_array_add(rows, row);
+		}
+		block_list_free(list, nr);
+	}
+	if (rc && p->json)
+		; /* the error object is the answer */
+	else if (pvl_opt(p, "names"))
+		rc = out_table(rows, name, 1, false) ? PVL_FAIL : rc;
+	else if (p->json)
+		rc = out_json(rows) ? PVL_FAIL : rc;
+	else
+		rc = out_table(rows, cols, 7, true) ? PVL_FAIL : rc;
+	json_object_put(rows);
+	return rc;
+}

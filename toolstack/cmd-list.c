@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* list, vm-list, uptime, domid, domname: one snapshot of the domains, shown in several ways. */
+#include "config.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cmd.h"
+#include "host.h"
+#include "output.h"
+
+static const struct dom_info *find(const struct dom_info *list, unsigned nr, const char *arg)
+{
+	uint64_t id = UINT64_MAX;
+
+	pvb_parse_u64(arg, 0, UINT32_MAX - 1, &id);
+	for (unsigned i = 0; i < nr; i++)
+		if (list[i].domid == id || (id == UINT64_MAX && strcmp(list[i].name, arg) == 0))
+			return &list[i];
+	return NULL;
+}
+
+/* Call add(row, domain) for the domains named on the command line, all when none is.  PVL_OK also when one
+ * was added to rows; PVL_FAIL after reporting an unknown one (the others are still added). */
+static int each_domain(struct pvl *p, struct json_object *rows, bool zero,
+		       int (*add)(struct pvl *p, struct json_object *rows, const struct dom_info *d))
+{
+	struct pvb_error err = { 0 };
+	struct dom_info *list;
+	unsigned nr;
+	int rc = PVL_OK;
+
+	if (!pvl_host(p))
+		return PVL_FAIL;
+	if (p->ops->list(p->host, &list, &nr, &err))
+		return pvl_fail(p, &err);
+	for (unsigned i = 0; i < nr && !p->argc; i++)
+		if ((list[i].domid || zero) && add(p, rows, &list[i]))
+			rc = PVL_FAIL;
+	for (int i = 0; i < p->argc; i++) {
+		const struct dom_info *d = find(list, nr, p->argv[i]);
+
+		if (!d)
+			pvl_error(p, "%s: no domain \"%s\"", p->cmd->name, p->argv[i]);
+		if (!d || add(p, rows, d))
+			rc = PVL_FAIL;
+	}
+	dom_list_free(list, nr);
+	return rc;
+}
+
+static int add_row(struct pvl *p, struct json_object *rows, const struct dom_info *d)
+{
+	return json_object_array_add(rows, dom_json(d));
+}
+
+static int add_config(struct pvl *p, struct json_object *rows, const struct dom_info *d)
+{
+	struct pvb_error err = { 0 };
+	struct json_object *obj;
+
+	if (p->ops->config(p->host, d->domid, &obj, &err)) {
+		pvl_error(p, "list: %s", err.text);
+		return -EIO;
+	}
+	return json_object_array_add(rows, obj);
+}
+
+static int show(struct pvl *p, struct json_object *rows, const struct out_col *cols, unsigned nr, bool title, int rc)
+{
+	int out;
+
+	if (rc && !json_object_array_length(rows))
+		out = 0; /* the error was all there is to say */
+	else
+		out = p->json ? out_json(rows) : out_table(rows, cols, nr, title);
+	json_object_put(rows);
+	return out ? PVL_FAIL : rc;
+}
+
+int cmd_list(struct pvl *p)
+{
+	static const struct out_col cols[] = {
+		{ "name", "Name", -40 }, { "domid", "ID", 5 }, { "memory_mib", "Mem", 5 }, { "vcpus", "VCPUs", 5 },
+		{ "flags", "State", -6, "     " }, { "cpu_seconds", "Time(s)", 8, "  " },
+		{ "type", "Type", -8 }, { "uptime_seconds", "Uptime", 8 }, { "uuid", "UUID", 0, "  " },
+	};
+	struct json_object *rows = out_arr();
+	int rc;
+
+	if (pvl_opt(p, "long")) {
+		rc = each_domain(p, rows, true, add_config);
+		p->json = true;
+		return show(p, rows, NULL, 0, false, rc);
+	}
+	rc = each_domain(p, rows, true, add_row);
+	if (pvl_opt(p, "names")) {
+		static const struct out_col name[] = { { "name", "Name", 0 } };
+
+		p->json = false;
+		return show(p, rows, name, 1, false, rc);
+	}
+	return show(p, rows, cols, pvl_opt(p, "verbose") ? 9 : 6, true, rc);
+}
+
+int cmd_vm_list(struct pvl *p)
+{
+	static const struct out_col cols[] = {
+		{ "uuid", "UUID", -36 }, { "domid", "ID", 5, "  " }, { "name", "name", 0, "    " },
+	};
+	struct json_object *rows = out_arr();
+	int rc = each_domain(p, rows, false, add_row);
+
+	return show(p, rows, cols, 3, true, rc);
+}
+
+static int add_uptime(struct pvl *p, struct json_object *rows, const struct dom_info *d)
+{
+	struct json_object *row = dom_json(d);
+	long long s = d->uptime;
+	char text[40] = "-";
+
+	if (s >= 86400)
+		snprintf(text, sizeof(text), "%lld day%s, %2lld:%02lld:%02lld", s / 86400, s < 172800 ? "" : "s",
+			 s % 86400 / 3600, s % 3600 / 60, s % 60);
+	else if (s >= 0)
+		snprintf(text, sizeof(text), "%2lld:%02lld:%02lld", s / 3600, s % 3600 / 60, s % 60);
+	out_str(row, "uptime", text);
+	return json_object_array_add(rows, row);
+}
+
+int cmd_uptime(struct pvl *p)
+{
+	static const struct out_col cols[] = { { "name", "Name", -33 }, { "domid", "ID", 4 }, { "uptime", "Uptime", 0 } };
+	struct json_object *rows = out_arr();
+	int rc = each_domain(p, rows, true, add_uptime);
+
+	if (pvl_opt(p, "short"))
+		return show(p, rows, cols, 3, false, rc);
+	return show(p, rows, cols, 3, true, rc);
+}
+
+static int one_field(struct pvl *p, bool by_id)
+{
+	struct pvb_error err = { 0 };
+	struct dom_info *list;
+	uint64_t id = UINT64_MAX;
+	unsigned nr, i;
+	int rc;
+
+	if (by_id && pvb_parse_u64(p->argv[0], 0, UINT32_MAX - 1, &id))
+		return pvl_usage(p, "\"%s\" is not a domain id", p->argv[0]);
+	if (!pvl_host(p))
+		return PVL_FAIL;
+	if (p->ops->list(p->host, &list, &nr, &err))
+		return pvl_fail(p, &err);
+	for (i = 0; i < nr; i++)
+		if (by_id ? list[i].domid == id : strcmp(list[i].name, p->argv[0]) == 0)
+			break;
+	if (i == nr) {
+		rc = pvl_failf(p, "no domain \"%s\"", p->argv[0]);
+	} else if (p->json) {
+		struct json_object *obj = out_obj();
+
+		out_int(obj, "domid", list[i].domid);
+		out_str(obj, "name", list[i].name);
+		rc = out_json(obj) ? PVL_FAIL : PVL_OK;
+		json_object_put(obj);
+	} else {
+		if (by_id)
+			puts(list[i].name);
+		else
+			printf("%u\n", list[i].domid);
+		rc = out_flush() ? PVL_FAIL : PVL_OK;
+	}
+	dom_list_free(list, nr);
+	return rc;
+}
+
+int cmd_domid(struct pvl *p)
+{
+	return one_field(p, false);
+}
+
+int cmd_domname(struct pvl *p)
+{
+	return one_field(p, true);
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PVL_HOST_XEN_H
+#define PVL_HOST_XEN_H
+/* What the host-xen-*.c files share: the libxl context and the translation of a configuration.
+ *
+ * These files alone include libxl.  libxl logs its detail as text only; the logger here prints it and
+ * keeps the last error line, so that an error of ours can carry it.
+ */
+#include <libxl.h>
+#include <libxl_utils.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <xentoollog.h>
+#include "cfg.h"
+#include "cmd.h"
+#include "host.h"
+
+struct xlog {
+	xentoollog_logger vtable; /* first */
+	xentoollog_level min;
+	char last[200];           /* last error line of libxl, or "" */
+};
+
+/* What xl.conf(5) says, as far as we use it. */
+struct xl_conf {
+	bool autoballoon, hotplug_scripts, claim;
+	uint32_t max_grant_frames, max_maptrack_frames; /* LIBXL_MAX_GRANT_DEFAULT: not said */
+	char *lockfile, *vif_script, *vif_bridge, *vif_backend, *vif_gatewaydev, *blkdev_start;
+};
+
+struct host {
+	struct pvl *p;
+	libxl_ctx *ctx;
+	struct xlog log;
+	struct xl_conf conf;
+	struct pvb_store *store; /* opened at first use */
+	uint64_t nr_ops;
+};
+
+void xlog_init(struct xlog *log, int verbose);
+void xl_conf_read(struct xl_conf *conf, const char *file);
+void xl_conf_free(struct xl_conf *conf);
+
+/* "what: <word for rc> (<last line of libxl>)"; an -errno. */
+int xen_err(struct host *h, struct pvb_error *err, int rc, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+const char *xen_rc_word(int rc);
+
+/* An asynchronous operation: xen_op() gives the how, xen_wait() waits for its end, aborting it after
+ * timeout_ms (-1: never).  rc: what the initiating call returned.  Returns a libxl code. */
+libxl_asyncop_how xen_op(struct host *h);
+int xen_wait(struct host *h, const libxl_asyncop_how *how, int rc, int timeout_ms);
+/* Let libxl work and wait for one event of these types and this domain: 0, or ERROR_TIMEDOUT. */
+int xen_event(struct host *h, uint64_t types, uint32_t domid, libxl_event **ev, int timeout_ms);
+
+/* Configuration to libxl's.  h may be NULL (dry run without Xen); dc must have been initialised. */
+int xen_config_fill(struct pvl *p, struct host *h, const struct xl_conf *conf, struct cfg *cfg, libxl_domain_config *dc,
+		    struct pvb_error *err);
+int xen_config_devices(struct pvl *p, struct host *h, const struct xl_conf *conf, struct cfg *cfg, libxl_domain_config *dc,
+		       struct pvb_error *err);
+int xen_disk_parse(const char *const *specs, int nr, libxl_device_disk *disk, struct pvb_error *err);
+int xen_plan(struct pvl *p, struct cfg *cfg, struct json_object **out, struct pvb_error *err);
+struct json_object *xen_config_json(struct host *h, const libxl_domain_config *dc, int64_t domid);
+
+int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
+int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *err);
+int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
+
+struct pvb_store *xen_store(struct host *h);
+int xen_block_list(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
+int xen_block_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
+		     struct json_object **out, struct pvb_error *err);
+int xen_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms, struct pvb_error *err);
+int xen_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out, struct pvb_error *err);
+#endif

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What the two hosts share: how one is chosen, and how its answers become rows. */
+#include "config.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "host.h"
+#include "offer.h"
+#include "output.h"
+#include "state.h"
+
+const struct host_ops *host_choose(const char *spec, const char **rest, struct pvb_error *err)
+{
+	*rest = NULL;
+	if (!spec)
+		spec = access("/dev/xen", F_OK) == 0 ? "xen" : "local";
+	if (strcmp(spec, "xen") == 0) {
+#ifdef HAVE_XL
+		return &host_xen;
+#else
+		pvb_err(err, -EOPNOTSUPP, "host xen: this pvl was built without libxl; only --host local[:DIR] works");
+		return NULL;
+#endif
+	}
+	if (strcmp(spec, "local") == 0)
+		return &host_local;
+	if (strncmp(spec, "local:", 6) == 0 && spec[6]) {
+		*rest = spec + 6;
+		return &host_local;
+	}
+	pvb_err(err, -EINVAL, "host \"%s\": neither xen nor local[:DIR]", spec);
+	return NULL;
+}
+
+void dom_list_free(struct dom_info *list, unsigned nr)
+{
+	for (unsigned i = 0; list && i < nr; i++)
+		free(list[i].name);
+	free(list);
+}
+
+void block_list_free(struct block_info *list, unsigned nr)
+{
+	for (unsigned i = 0; list && i < nr; i++) {
+		free(list[i].backend_path);
+		free(list[i].target);
+		free(list[i].provider);
+	}
+	free(list);
+}
+
+unsigned block_find(const struct block_info *list, unsigned nr, const char *vdev)
+{
+	uint32_t devid;
+	unsigned i;
+
+	if (pvb_vdev_parse(vdev, &devid, NULL))
+		return nr;
+	for (i = 0; i < nr && list[i].devid != devid; i++)
+		;
+	return i;
+}
+
+void dom_flags(const struct dom_info *d, char flags[7])
+{
+	flags[0] = d->running ? 'r' : '-';
+	flags[1] = d->blocked ? 'b' : '-';
+	flags[2] = d->paused ? 'p' : '-';
+	flags[3] = d->shutdown ? 's' : '-';
+	flags[4] = d->shutdown && d->reason != ' ' ? d->reason : '-';
+	flags[5] = d->dying ? 'd' : '-';
+	flags[6] = '\0';
+}
+
+static const char *state_word(const struct dom_info *d)
+{
+	return d->dying ? "dying" : d->shutdown ? "shutdown" : d->paused ? "paused" : d->running ? "running" : "blocked";
+}
+
+static const char *reason_word(char reason)
+{
+	switch (reason) {
+	case '-': return "poweroff";
+	case 'r': return "reboot";
+	case 's': return "suspend";
+	case 'c': return "crash";
+	case 'w': return "watchdog";
+	case 'S': return "soft-reset";
+	default: return NULL;
+	}
+}
+
+struct json_object *dom_json(const struct dom_info *d)
+{
+	struct json_object *row = out_obj();
+	char flags[7];
+
+	dom_flags(d, flags);
+	out_str(row, "name", d->name);
+	out_int(row, "domid", d->domid);
+	out_int(row, "memory_mib", d->memory_kib / 1024);
+	out_int(row, "max_memory_mib", d->max_memory_kib / 1024);
+	out_int(row, "vcpus", d->vcpus);
+	out_str(row, "flags", flags);
+	out_str(row, "state", state_word(d));
+	out_str(row, "shutdown_reason", d->shutdown ? reason_word(d->reason) : NULL);
+	out_real(row, "cpu_seconds", d->cpu_seconds);
+	if (d->uptime >= 0)
+		out_int(row, "uptime_seconds", d->uptime);
+	out_str(row, "type", d->type);
+	out_str(row, "uuid", d->uuid);
+	return row;
+}
+
+struct json_object *block_json(const struct block_info *b)
+{
+	struct json_object *row = out_obj();
+
+	out_int(row, "devid", b->devid);
+	out_str(row, "vdev", b->vdev);
+	out_int(row, "backend_domid", b->backend_domid);
+	out_int(row, "handle", b->devid);
+	out_int(row, "state", b->front_state);
+	out_str(row, "front_state", b->front_state < 0 ? NULL : pvb_state_name(b->front_state));
+	out_str(row, "back_state", b->back_state < 0 ? NULL : pvb_state_name(b->back_state));
+	out_int(row, "event_channel", b->event_channel);
+	out_int(row, "ring_ref", b->ring_ref);
+	out_str(row, "backend_path", b->backend_path);
+	out_str(row, "target", b->target);
+	out_str(row, "provider", b->provider);
+	out_bool(row, "readonly", b->readonly);
+	out_bool(row, "cdrom", b->cdrom);
+	return row;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PVL_HOST_H
+#define PVL_HOST_H
+/* Where domains live: a Xen host through libxl, or a local fabric.  Commands call these operations and
+ * never ask which host it is.
+ *
+ * Contract  Each call returns 0 only when what it says has happened and was looked at afterwards.  -errno
+ *           and err otherwise; what was half done has been undone, or err says what is left.
+ *           -EOPNOTSUPP: this host has no such thing.  An operation pointer may be NULL: the same.
+ * Trust     Host paths and back end directories come from what the toolstack itself recorded, never from
+ *           a node that the guest (or a driver domain) may write.
+ * Timeouts  Milliseconds; -1 waits for ever.
+ * Threads   None; one handle, one thread.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include "error.h"
+#include "store.h"
+
+struct cfg;
+struct pvl;
+struct host;
+struct json_object;
+
+struct dom_info {
+	uint32_t domid;
+	char *name;          /* never NULL; "" while it has none */
+	char uuid[37];
+	uint64_t memory_kib, max_memory_kib;
+	uint32_t vcpus;
+	bool running, blocked, paused, shutdown, dying;
+	char reason;         /* why it shut down, as xl shows it: - r s c w S; ' ' if it did not */
+	double cpu_seconds;
+	int64_t uptime;      /* seconds, -1 = not known */
+	const char *type;    /* "pv", "pvh", "hvm", "process", "dom0" */
+};
+
+struct create_opts {
+	bool paused;         /* leave it so */
+	bool console;        /* connect this terminal's console */
+	bool foreground;     /* do the monitor's work here; create returns when the domain is gone */
+	bool no_monitor;     /* nobody carries out on_poweroff= and so on */
+	bool quiet;
+};
+
+enum end_kind { END_SHUTDOWN, END_GONE }; /* has shut down (or is gone) / is gone */
+
+struct block_info {
+	uint32_t devid, backend_domid;
+	char vdev[16];
+	int front_state, back_state;      /* -1: no node */
+	int event_channel, ring_ref;      /* -1: no node (also on devices with several queues) */
+	char *backend_path, *target, *provider; /* any may be NULL except the path */
+	bool readonly, cdrom;
+};
+
+struct host_ops {
+	const char *name;
+	int (*open)(struct pvl *p, const char *spec, struct host **out, struct pvb_error *err);
+	void (*close)(struct host *h);
+
+	/* What create would build, as JSON.  Works without a handle and without Xen. */
+	int (*plan)(struct pvl *p, struct cfg *cfg, struct json_object **out, struct pvb_error *err);
+	int (*create)(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
+	/* Wait for the domain's end, carry out its on_* action, again after a reboot.  ready_fd (or -1): a
+	 * byte is written to it once the watch stands. */
+	int (*monitor)(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *err);
+
+	/* A snapshot, ordered by domid; free with dom_list_free(). */
+	int (*list)(struct host *h, struct dom_info **out, unsigned *nr, struct pvb_error *err);
+	int (*config)(struct host *h, uint32_t domid, struct json_object **out, struct pvb_error *err);
+	int (*info)(struct host *h, struct json_object **out, struct pvb_error *err);
+
+	int (*destroy)(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
+	int (*shutdown)(struct host *h, uint32_t domid, bool reboot, bool fallback, int timeout_ms, struct pvb_error *err);
+	int (*wait_end)(struct host *h, uint32_t domid, enum end_kind kind, int timeout_ms, struct pvb_error *err);
+	int (*pause)(struct host *h, uint32_t domid, bool pause, struct pvb_error *err);
+	int (*rename)(struct host *h, uint32_t domid, const char *name, struct pvb_error *err);
+	int (*sysrq)(struct host *h, uint32_t domid, char letter, struct pvb_error *err);
+	int (*trigger)(struct host *h, uint32_t domid, const char *name, uint32_t vcpu, struct pvb_error *err);
+	/* Replaces the process; returns only on failure. */
+	int (*console)(struct host *h, uint32_t domid, const char *type, int num, struct pvb_error *err);
+
+	int (*block_list)(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
+	/* specs: parts of one disk specification.  wait: for both ends to be connected, else undone. */
+	int (*block_attach)(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
+			    struct json_object **out, struct pvb_error *err);
+	/* Graceful, or by force: see block-detach in pvl(1). */
+	int (*block_detach)(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms, struct pvb_error *err);
+	/* Check one specification without touching anything (h may be NULL). */
+	int (*block_plan)(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out, struct pvb_error *err);
+
+	const char *(*store_spec)(struct host *h);           /* for pvb_store_open() */
+	struct pvb_store *(*store)(struct host *h);          /* open; NULL if it could not be */
+	void (*ctl_path)(struct host *h, char *buf, size_t len); /* pvbackd's control socket */
+};
+extern const struct host_ops host_xen, host_local;
+
+/* Which ops a --host text asks for; NULL text: xen where /dev/xen exists, else local.  *rest is what follows
+ * "local:".  NULL and err for anything else. */
+const struct host_ops *host_choose(const char *spec, const char **rest, struct pvb_error *err);
+
+void dom_list_free(struct dom_info *list, unsigned nr);
+void block_list_free(struct block_info *list, unsigned nr);
+/* The disk that a text (xvda, 51712, hda) means: its index, or nr. */
+unsigned block_find(const struct block_info *list, unsigned nr, const char *vdev);
+/* The six places of xl's State column. */
+void dom_flags(const struct dom_info *d, char flags[7]);
+struct json_object *dom_json(const struct dom_info *d);
+struct json_object *block_json(const struct block_info *b);
+#endif
