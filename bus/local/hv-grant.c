@@ -3,6 +3,7 @@
  * several processes can grant for one domain, and a dead one's pages come back); within them granting
  * and revoking are plain stores.  Page i is always granted through reference i. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xen/xen.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* An hv handle on the local fabric: opening, closing, restricting.  It holds one connection to the server
  * as long as it lives; the server undoes what the handle holds when that connection ends. */
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,24 +47,6 @@ static int split(const char *arg, char **dir, uint32_t *domid, struct pvb_error 
 		return pvb_err(err, -ENOMEM, "bus \"local:%s\": out of memory", arg);
 	*domid = (uint32_t)v;
 	return 0;
-}
-
-static int store_path(const char *arg, char **path, struct pvb_error *err)
-{
-	char buf[4096];
-	uint32_t domid;
-	char *dir;
-	int rc;
-
-	rc = split(arg, &dir, &domid, err);
-	if (rc < 0)
-		return rc;
-	rc = lf_socket_path(dir, domid, "store", buf, sizeof(buf));
-	free(dir);
-	if (rc < 0)
-		return pvb_err(err, rc, "bus \"local:%s\": path too long", arg);
-	*path = strdup(buf);
-	return *path ? 0 : pvb_err(err, -ENOMEM, "bus \"local:%s\": out of memory", arg);
 }
 
 static const uint32_t *map_words(int fd, size_t bytes)
@@ -173,7 +154,6 @@ const struct pvb_hv_ops pvb_hv_local = {
 	.name = "local",
 	.open = local_open,
 	.close = local_close,
-	.store_path = store_path,
 	.map = lhv_map,
 	.unmap = lhv_unmap,
 	.copy = lhv_copy,

@@ -2,6 +2,7 @@
 /* Mapping and copying what a domain granted.  Every word of the domain's memory is read once, checked in
  * the copy, and used from the copy; no access leaves the memfd, whose size is sealed. */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -358,7 +359,12 @@ void lhv_unmap(struct pvb_hv *hv, struct pvb_map *out)
 
 /* ---- copy ------------------------------------------------------------------------------------------- */
 
-#if defined(__SANITIZE_THREAD__) || (defined(__has_feature) && __has_feature(thread_sanitizer))
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
 /* The peer may write the page while we copy; the result is a private copy that is checked later.  The
  * sanitizer can not know, and its memcpy reports it. */
 __attribute__((no_sanitize("thread"))) static void copy_bytes(void *to, const void *from, size_t len)

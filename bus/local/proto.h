@@ -125,7 +125,7 @@ struct lf_request {
 struct lf_reply {
 	int32_t status;    /* 0 or -errno */
 	uint32_t a, b, c;
-	char text[160];    /* of an error, or empty */
+	char text[240];    /* of an error, or empty */
 	union {
 		struct pvb_local_domain list[LF_LIST_MAX];
 		struct pvb_local_stats stats;
