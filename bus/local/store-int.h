@@ -62,14 +62,24 @@ struct lst_dom {
 
 /* ---- nodes ------------------------------------------------------------------------------------------ */
 
+/* Values never change: nodes and transactions share them, counted.  NULL is the empty one. */
+struct lst_value {
+	uint32_t refs, len;
+	char bytes[];
+};
+static inline uint32_t lst_value_len(const struct lst_value *v)
+{
+	return v ? v->len : 0;
+}
+
 struct lst_node {
 	struct lst_node *hash_next;
 	struct lst_node *parent, *first, *last, *prev, *next; /* children in order of creation */
 	uint32_t hash, nr_children, children_len;  /* children_len: names with their NULs */
-	uint32_t value_len, name_len;
+	uint32_t name_len;
 	uint32_t writer, children_writer;          /* domids that changed them last */
 	uint64_t generation, children_generation;  /* value, permissions | list of children */
-	char *value;
+	struct lst_value *value;
 	struct lst_perms *perms;
 	char name[];
 };
@@ -93,13 +103,12 @@ struct lst_tnode {
 	/* how it was outside when first seen; checked at the end */
 	bool was_there, listed;
 	uint64_t generation, children_generation;
-	/* how it is inside */
+	/* how it is inside: what it was at first, so that reading it again gives the same, until changed */
 	bool changed, is_there, is_added;
-	uint32_t value_len;
 	int32_t children_len;                      /* by how much the transaction changed it */
 	uint64_t own_children_generation;
 	enum lst_fire fire;
-	char *value;
+	struct lst_value *value;
 	struct lst_perms *perms, *old_perms;       /* old: while a commit tells watchers */
 	char path[];
 };
@@ -239,8 +248,12 @@ struct lst_node *lst_node_new(const char *name, size_t name_len, struct lst_perm
 void lst_node_free(struct lst_node *n);                                  /* one that is not linked */
 void lst_tree_link(struct lst *st, struct lst_node *parent, struct lst_node *n, uint32_t writer);
 void lst_tree_remove(struct lst *st, struct lst_node *top, uint32_t writer); /* with all below */
-void lst_node_set_value(struct lst *st, struct lst_node *n, char *value, uint32_t len, uint32_t writer); /* takes value */
-void lst_node_set_perms(struct lst *st, struct lst_node *n, struct lst_perms *perms, uint32_t writer);   /* takes a reference */
+/* These two take a reference over. */
+void lst_node_set_value(struct lst *st, struct lst_node *n, struct lst_value *value, uint32_t writer);
+void lst_node_set_perms(struct lst *st, struct lst_node *n, struct lst_perms *perms, uint32_t writer);
+int lst_value_new(const char *bytes, uint32_t len, struct lst_value **out);
+struct lst_value *lst_value_get(struct lst_value *v);
+void lst_value_put(struct lst_value *v);
 size_t lst_node_bytes(const struct lst_node *n);
 struct lst_node *lst_node_next(const struct lst_node *n, const struct lst_node *top); /* preorder; NULL at the end */
 size_t lst_node_path(const struct lst_node *n, char *buf);               /* buf: LST_PATH_MAX + 1 */
@@ -249,8 +262,8 @@ uint32_t lst_hash(const void *data, size_t len, uint32_t seed);
 /* store-view.c: the tree as a transaction (or, with NULL, everybody) sees it, and changes to it */
 struct lst_seen {
 	bool is_there;
-	const char *value;
-	uint32_t value_len, children_len;
+	struct lst_value *value;
+	uint32_t children_len;
 	uint64_t children_generation;
 	struct lst_perms *perms;
 	struct lst_node *node;         /* outside any transaction */
@@ -276,7 +289,7 @@ struct lst_tnode *lst_tnode_find(const struct lst_txn *t, const char *path, size
 /* The transaction's own record of a path; made, with what is outside now, when there is none. */
 int lst_tnode_get(struct lst_txn *t, const char *path, size_t len, struct lst_tnode **out);
 /* Give it another state.  Takes value and perms over (NULL and NULL: not there). */
-void lst_tnode_set(struct lst_txn *t, struct lst_tnode *n, char *value, uint32_t len, struct lst_perms *perms);
+void lst_tnode_set(struct lst_txn *t, struct lst_tnode *n, struct lst_value *value, struct lst_perms *perms);
 static inline void lst_tnode_fire(struct lst_tnode *n, enum lst_fire how)
 {
 	if (how > n->fire)

@@ -153,7 +153,7 @@ static int op_read(struct op *op)
 	if (!strings(op, &path, 1))
 		return EINVAL;
 	rc = get_node(op, path, LST_R, &seen);
-	return rc ? rc : lst_reply(op->c, XS_READ, seen.value, seen.value_len);
+	return rc ? rc : lst_reply(op->c, XS_READ, seen.value ? seen.value->bytes : "", lst_value_len(seen.value));
 }
 
 static int op_directory(struct op *op)

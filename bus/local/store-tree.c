@@ -24,7 +24,36 @@ static uint32_t hash_child(const struct lst_node *parent, const char *name, size
 
 size_t lst_node_bytes(const struct lst_node *n)
 {
-	return sizeof(*n) + n->name_len + 1 + n->value_len + lst_perms_bytes(n->perms);
+	return sizeof(*n) + n->name_len + 1 + lst_value_len(n->value) + lst_perms_bytes(n->perms);
+}
+
+int lst_value_new(const char *bytes, uint32_t len, struct lst_value **out)
+{
+	struct lst_value *v = NULL;
+
+	if (len) {
+		v = malloc(sizeof(*v) + len);
+		if (!v)
+			return ENOMEM;
+		v->refs = 1;
+		v->len = len;
+		memcpy(v->bytes, bytes, len);
+	}
+	*out = v;
+	return 0;
+}
+
+struct lst_value *lst_value_get(struct lst_value *v)
+{
+	if (v)
+		v->refs++;
+	return v;
+}
+
+void lst_value_put(struct lst_value *v)
+{
+	if (v && --v->refs == 0)
+		free(v);
 }
 
 struct lst_node *lst_node_new(const char *name, size_t name_len, struct lst_perms *perms)
@@ -44,7 +73,7 @@ void lst_node_free(struct lst_node *n)
 	if (!n)
 		return;
 	lst_perms_put(n->perms);
-	free(n->value);
+	lst_value_put(n->value);
 	free(n);
 }
 
@@ -213,12 +242,11 @@ void lst_tree_remove(struct lst *st, struct lst_node *top, uint32_t writer)
 	} while (!last);
 }
 
-void lst_node_set_value(struct lst *st, struct lst_node *n, char *value, uint32_t len, uint32_t writer)
+void lst_node_set_value(struct lst *st, struct lst_node *n, struct lst_value *value, uint32_t writer)
 {
 	charge(st, n, false);
-	free(n->value);
+	lst_value_put(n->value);
 	n->value = value;
-	n->value_len = len;
 	n->generation = ++st->tree.generation;
 	n->writer = writer;
 	charge(st, n, true);

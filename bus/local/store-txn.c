@@ -29,7 +29,7 @@ static void charge(struct lst_txn *t, int64_t bytes)
 
 static int64_t state_bytes(const struct lst_tnode *n)
 {
-	return (int64_t)n->value_len + (n->perms ? (int64_t)lst_perms_bytes(n->perms) : 0);
+	return (int64_t)lst_value_len(n->value) + (n->perms ? (int64_t)lst_perms_bytes(n->perms) : 0);
 }
 
 static void grow(struct lst_txn *t)
@@ -69,7 +69,9 @@ int lst_tnode_get(struct lst_txn *t, const char *path, size_t len, struct lst_tn
 	n->hash = lst_hash(path, len, t->id);
 	outside = lst_tree_find(&st->tree, n->path);
 	if (outside) {
-		n->was_there = true;
+		n->was_there = n->is_there = true;
+		n->value = lst_value_get(outside->value);
+		n->perms = lst_perms_get(outside->perms);
 		n->generation = outside->generation;
 		n->children_generation = outside->children_generation;
 	}
@@ -80,21 +82,19 @@ int lst_tnode_get(struct lst_txn *t, const char *path, size_t len, struct lst_tn
 	n->hash_next = t->buckets[n->hash & (t->nr_buckets - 1)];
 	if (n->hash_next != n)
 		t->buckets[n->hash & (t->nr_buckets - 1)] = n;
-	charge(t, (int64_t)(sizeof(*n) + len + 1));
+	charge(t, (int64_t)(sizeof(*n) + len + 1) + state_bytes(n));
 	*out = n;
 	return 0;
 }
 
-void lst_tnode_set(struct lst_txn *t, struct lst_tnode *n, char *value, uint32_t len, struct lst_perms *perms)
+void lst_tnode_set(struct lst_txn *t, struct lst_tnode *n, struct lst_value *value, struct lst_perms *perms)
 {
 	charge(t, -state_bytes(n));
-	if (n->value != value)
-		free(n->value);
+	lst_value_put(n->value);
 	lst_perms_put(n->perms);
 	n->changed = true;
 	n->is_there = perms != NULL;
 	n->value = value;
-	n->value_len = len;
 	n->perms = perms;
 	charge(t, state_bytes(n));
 }
@@ -103,7 +103,7 @@ static void tnode_free(struct lst_tnode *n)
 {
 	lst_perms_put(n->perms);
 	lst_perms_put(n->old_perms);
-	free(n->value);
+	lst_value_put(n->value);
 	free(n);
 }
 
@@ -273,8 +273,7 @@ static void apply(struct lst_txn *t, struct plan *pl)
 			continue;
 		at = lst_tree_find(&st->tree, n->path);
 		n->old_perms = lst_perms_get(at->perms);
-		lst_node_set_value(st, at, n->value, n->value_len, writer);
-		n->value = NULL;
+		lst_node_set_value(st, at, lst_value_get(n->value), writer);
 		lst_node_set_perms(st, at, lst_perms_get(n->perms), writer);
 	}
 	for (i = 0; i < pl->nr; i++) {
@@ -282,9 +281,7 @@ static void apply(struct lst_txn *t, struct plan *pl)
 		len = (size_t)(strrchr(n->path, '/') - n->path);
 		memcpy(parent, n->path, len ? len : 1);
 		parent[len ? len : 1] = '\0';
-		pl->nodes[i]->value = n->value;
-		pl->nodes[i]->value_len = n->value_len;
-		n->value = NULL;
+		pl->nodes[i]->value = lst_value_get(n->value);
 		lst_tree_link(st, lst_tree_find(&st->tree, parent), pl->nodes[i], writer);
 		pl->nodes[i] = NULL;
 	}

@@ -14,9 +14,6 @@ static void see_node(const struct lst_node *n, struct lst_seen *seen)
 {
 	seen->is_there = true;
 	seen->value = n->value;
-	seen->value_len = n->value_len;
-	seen->children_len = n->children_len;
-	seen->children_generation = n->children_generation;
 	seen->perms = n->perms;
 }
 
@@ -30,7 +27,11 @@ static int see(struct lst *st, struct lst_txn *t, const char *path, size_t len, 
 	memcpy(buf, path, len);
 	buf[len] = '\0';
 	seen->node = lst_tree_find(&st->tree, buf);
-	if (seen->node)
+	if (seen->node) {
+		seen->children_len = seen->node->children_len;
+		seen->children_generation = seen->node->children_generation;
+	}
+	if (seen->node && !t)
 		see_node(seen->node, seen);
 	if (!t)
 		return 0;
@@ -41,11 +42,8 @@ static int see(struct lst *st, struct lst_txn *t, const char *path, size_t len, 
 	seen->children_len += (uint32_t)tn->children_len;
 	if (tn->own_children_generation > seen->children_generation)
 		seen->children_generation = tn->own_children_generation;
-	if (!tn->changed)
-		return 0;
 	seen->is_there = tn->is_there;
 	seen->value = tn->value;
-	seen->value_len = tn->value_len;
 	seen->perms = tn->perms;
 	return 0;
 }
@@ -126,15 +124,6 @@ static bool too_big(const struct lst_conn *c, const struct lst_perms *perms, uin
 	       NODE_HEAD + perms->nr * 8 + value_len + children_len > c->store->quota.node_size;
 }
 
-static char *copy_value(const char *value, uint32_t len)
-{
-	char *p = malloc(len + 1u);
-
-	if (p && len)
-		memcpy(p, value, len);
-	return p;
-}
-
 /* ---- creating --------------------------------------------------------------------------------------- */
 
 /* The new nodes inherit the permissions of the nearest one above them; what a domain makes is its own. */
@@ -163,7 +152,7 @@ static int create_quota(const struct lst_conn *c, const struct lst_txn *t, const
 	/* each name on the way counts for the size of the node above it */
 	for (*nr = 0; at < total; at = next, (*nr)++) {
 		next = at + 1 + strcspn(path + at + 1, "/");
-		if (too_big(c, *nr ? perms : above->perms, *nr ? 0 : above->value_len,
+		if (too_big(c, *nr ? perms : above->perms, *nr ? 0 : lst_value_len(above->value),
 			    (*nr ? 0 : above->children_len) + (next - at)))
 			return ENOSPC;
 		bytes += sizeof(struct lst_node) + (next - at) + lst_perms_bytes(perms);
@@ -181,12 +170,16 @@ static int create_outside(struct lst_conn *c, struct lst_node *above, const char
 			  struct lst_perms *perms, const char *value, uint32_t len)
 {
 	struct lst_node *first = NULL, *n, *up;
-	char *copy = copy_value(value, len);
 	size_t end = strlen(path), from;
+	struct lst_value *v;
 	uint32_t i;
+	int rc;
 
 	/* all are made before the first is linked, from the last to the first */
-	for (i = 0; copy && i < nr; i++, end = from) {
+	rc = lst_value_new(value, len, &v);
+	if (rc)
+		return rc;
+	for (i = 0; i < nr; i++, end = from) {
 		from = end;
 		while (path[from - 1] != '/')
 			from--;
@@ -199,22 +192,20 @@ static int create_outside(struct lst_conn *c, struct lst_node *above, const char
 		first = n;
 		from--;
 	}
-	if (!copy || i < nr) {
+	if (i < nr) {
 		while ((n = first)) {
 			first = n->first;
 			n->first = NULL;
 			lst_node_free(n);
 		}
-		free(copy);
+		lst_value_put(v);
 		return ENOMEM;
 	}
 	for (up = above; (n = first); up = n) {
 		first = n->first;
 		n->first = NULL;
-		if (!first) {
-			n->value = copy;
-			n->value_len = len;
-		}
+		if (!first)
+			n->value = v;
 		lst_tree_link(c->store, up, n, c->dom->domid);
 	}
 	return 0;
@@ -254,21 +245,20 @@ static int create_inside(struct lst_conn *c, struct lst_txn *t, const char *path
 {
 	size_t total = strlen(path), next;
 	struct lst_tnode *dir, *n;
-	char *copy;
+	struct lst_value *v;
 	int rc;
 
 	rc = lst_tnode_get(t, path, at ? at : 1, &dir);
 	for (; rc == 0 && at < total; at = next, dir = n) {
 		next = at + 1 + strcspn(path + at + 1, "/");
 		rc = lst_tnode_get(t, path, next, &n);
-		if (rc)
-			break;
-		copy = next == total ? copy_value(value, len) : copy_value("", 0);
-		if (!copy) {
-			rc = t->failed = ENOMEM;
+		if (rc == 0)
+			rc = lst_value_new(value, next == total ? len : 0, &v);
+		if (rc) {
+			t->failed = rc;
 			break;
 		}
-		lst_tnode_set(t, n, copy, next == total ? len : 0, lst_perms_get(perms));
+		lst_tnode_set(t, n, v, lst_perms_get(perms));
 		add_child(c->store, dir, n);
 		if (next == total)
 			lst_tnode_fire(n, LST_BELOW);
@@ -311,21 +301,23 @@ int lst_create(struct lst_conn *c, struct lst_txn *t, const char *path, const ch
 int lst_write(struct lst_conn *c, struct lst_txn *t, const char *path, const struct lst_seen *seen, const char *value,
 	      uint32_t len)
 {
-	char *copy;
+	uint32_t had = lst_value_len(seen->value);
+	struct lst_value *v;
+	int rc;
 
 	if (too_big(c, seen->perms, len, seen->children_len))
 		return ENOSPC;
-	if (len > seen->value_len && lst_over_memory(c->store, c->dom, len - seen->value_len))
+	if (len > had && lst_over_memory(c->store, c->dom, len - had))
 		return ENOMEM;
-	copy = copy_value(value, len);
-	if (!copy)
-		return ENOMEM;
+	rc = lst_value_new(value, len, &v);
+	if (rc)
+		return rc;
 	if (t) {
-		lst_tnode_set(t, seen->tnode, copy, len, lst_perms_get(seen->perms));
+		lst_tnode_set(t, seen->tnode, v, lst_perms_get(seen->perms));
 		lst_tnode_fire(seen->tnode, LST_BELOW);
 		return 0;
 	}
-	lst_node_set_value(c->store, seen->node, copy, len, c->dom->domid);
+	lst_node_set_value(c->store, seen->node, v, c->dom->domid);
 	lst_fire_node(c->store, c->req, seen->node, path, LST_BELOW, NULL);
 	return 0;
 }
@@ -334,9 +326,8 @@ int lst_set_perms(struct lst_conn *c, struct lst_txn *t, const char *path, const
 		  struct lst_perms *perms)
 {
 	struct lst_perms *old;
-	char *copy;
 
-	if (too_big(c, perms, seen->value_len, seen->children_len)) {
+	if (too_big(c, perms, lst_value_len(seen->value), seen->children_len)) {
 		lst_perms_put(perms);
 		return ENOSPC;
 	}
@@ -345,12 +336,7 @@ int lst_set_perms(struct lst_conn *c, struct lst_txn *t, const char *path, const
 		return ENOMEM;
 	}
 	if (t) {
-		copy = copy_value(seen->value, seen->value_len);
-		if (!copy) {
-			lst_perms_put(perms);
-			return ENOMEM;
-		}
-		lst_tnode_set(t, seen->tnode, copy, seen->value_len, perms);
+		lst_tnode_set(t, seen->tnode, lst_value_get(seen->value), perms);
 		lst_tnode_fire(seen->tnode, LST_BELOW);
 		return 0;
 	}
@@ -436,7 +422,7 @@ static int remove_inside(struct lst_conn *c, struct lst_txn *t, struct lst_tnode
 		n = l.v[l.nr];
 		see(c->store, t, n->path, n->path_len, &seen);
 		t->delta -= seen.is_there && lst_perms_owner(c->store, seen.perms) == c->dom;
-		lst_tnode_set(t, n, NULL, 0, NULL);
+		lst_tnode_set(t, n, NULL, NULL);
 		lst_tnode_fire(n, l.nr == 0 ? LST_BELOW : LST_EXACT);
 		dir = lst_tnode_find(t, n->path, parent_len(n->path, n->path_len));
 		if (dir)
