@@ -15,10 +15,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "backend/aio.h"
+#include "backend/block/e512.h"
 #include "backend/provider.h"
 #include "backend/target.h"
 
 #define WAIT_MS 20000
+
+static struct e512 *over;                   /* when set, requests go through it and not right to the disk */
 
 struct world {
 	struct pvb_loop *loop;
@@ -101,6 +104,14 @@ static void world_free(struct world *w)
 	pvb_loop_free(w->loop);
 }
 
+static void submit(struct world *w, struct bio **bios, unsigned nr)
+{
+	if (over)
+		e512_submit(over, bios, nr);
+	else
+		disk_submit(w->disk, bios, nr);
+}
+
 /* --- single requests -------------------------------------------------------------------------------- */
 
 static void set_flag(struct bio *bio)
@@ -117,7 +128,7 @@ static int do_io(struct world *w, enum bio_op op, uint64_t off, void *buf, uint6
 	struct bio *list = &bio;
 	uint64_t end = pvb_now_ms() + WAIT_MS;
 
-	disk_submit(w->disk, &list, 1);
+	submit(w, &list, 1);
 	while (!done) {
 		assert_true(pvb_now_ms() < end);
 		pvb_loop_once(w->loop, 100);
@@ -289,7 +300,7 @@ static void run_oracle(struct world *w, unsigned rounds, bool fixed_discard)
 
 		while (nr < want && (list[nr] = new_job(&o, &sequential)))
 			nr++;
-		disk_submit(w->disk, list, nr);
+		submit(w, list, nr);
 		while (o.in_flight > rnd(&o, DEPTH)) {
 			assert_true(pvb_now_ms() < end);
 			pvb_loop_once(w->loop, 100);
@@ -315,6 +326,41 @@ static void run_oracle(struct world *w, unsigned rounds, bool fixed_discard)
 	free(o.known);
 }
 
+/* --- helpers from outside ----------------------------------------------------------------------------- */
+
+/* Run a shell command; its first word of output in out when that is given. */
+static bool sh(char *out, size_t len, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static bool sh(char *out, size_t len, const char *fmt, ...)
+{
+	char command[600];
+	va_list ap;
+	FILE *f;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof(command), fmt, ap);
+	va_end(ap);
+	f = popen(command, "re");
+	assert_non_null(f);
+	if (out) {
+		out[0] = 0;
+		if (fgets(out, (int)len, f))
+			out[strcspn(out, "\n")] = 0;
+	}
+	return pclose(f) == 0;
+}
+
+/* What a test leaves behind, failed or not: undone last in, first out. */
+static char undo[8][300];
+static unsigned nr_undo;
+#define undo_later(...) snprintf(undo[nr_undo++], sizeof(undo[0]), __VA_ARGS__)
+
+static int undo_all(void **state)
+{
+	while (nr_undo)
+		sh(NULL, 0, "%s", undo[--nr_undo]);
+	return 0;
+}
+
 /* --- files ------------------------------------------------------------------------------------------ */
 
 static char path[200];
@@ -333,6 +379,7 @@ static int new_file(const char *dir, uint64_t size)
 	snprintf(path, sizeof(path), "%s/pvbus-unit-XXXXXX", dir);
 	fd = mkstemp(path);
 	assert_true(fd >= 0);
+	undo_later("rm -f %s", path);
 	assert_int_equal(ftruncate(fd, (off_t)size), 0);
 	return fd;
 }
@@ -348,7 +395,6 @@ static void test_file(const char *dir, const char *options)
 	must_open(&w, text, false);
 	run_oracle(&w, 1500, true);
 	world_free(&w);
-	unlink(path);
 }
 
 static void file_on_tmpfs(void **state)
@@ -377,13 +423,177 @@ static void file_direct(void **state)
 	if (open_disk(&w, text, false)) {
 		print_message("no O_DIRECT here: %s\n", w.why);
 		world_free(&w);
-		unlink(path);
-		skip();
+			skip();
 	}
 	assert_true(w.disk->info.direct);
 	run_oracle(&w, 1500, true);
 	world_free(&w);
-	unlink(path);
+}
+
+/* --- blocks larger than a sector --------------------------------------------------------------------- */
+
+static void check_aligned(struct disk *disk, struct bio **bios, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		assert_int_equal((bios[i]->off | bios[i]->len) & 4095, 0);
+		for (unsigned v = 0; v < bios[i]->nr_iov; v++)
+			assert_int_equal(((uintptr_t)bios[i]->iov[v].iov_base | bios[i]->iov[v].iov_len) & 4095, 0);
+	}
+	disk_submit(disk, bios, nr);
+}
+
+static void e512_model(void **state)
+{
+	struct e512 e = { 0 };
+	struct world w;
+
+	world_new(&w);
+	must_open(&w, "mem:size=4M?delay=all:50us&delay=write:200us", false);
+	e512_init(&e, w.disk, 4096, 4096, check_aligned);
+	over = &e;
+	run_oracle(&w, 500, false);
+	over = NULL;
+	e512_free(&e);
+	world_free(&w);
+}
+
+struct counted {
+	struct bio bio;
+	struct iovec iov;
+	unsigned *left;
+};
+
+static void count_down(struct bio *bio)
+{
+	assert_int_equal(bio->result, 0);
+	--*((struct counted *)bio->owner)->left;
+}
+
+/* Overlapping writes in one go: the last one wins in each sector, as if there had been no other blocks. */
+static void e512_keeps_order(void **state)
+{
+	static unsigned char data[64][8192], got[16384];
+	struct counted c[64];
+	struct bio *list[64];
+	struct e512 e = { 0 };
+	struct world w;
+	unsigned left = 64, owner[32] = { 0 };
+	uint64_t end = pvb_now_ms() + WAIT_MS;
+
+	world_new(&w);
+	must_open(&w, "mem:size=1M?delay=read:300us&delay=write:100us", false);
+	e512_init(&e, w.disk, 4096, 512, disk_submit);
+	for (unsigned i = 0; i < 64; i++) {
+		unsigned sectors = 1 + i * 7 % 16, first = i * 5 % (32 - sectors);
+
+		memset(data[i], (int)i + 1, sizeof(data[i]));
+		for (unsigned s = first; s < first + sectors; s++)
+			owner[s] = i + 1;
+		c[i].iov = (struct iovec) { data[i], 512 * sectors };
+		c[i].left = &left;
+		c[i].bio = (struct bio) { .op = BIO_WRITE, .off = 512 * first, .len = 512 * sectors, .iov = &c[i].iov,
+					  .nr_iov = 1, .done = count_down, .owner = &c[i] };
+		list[i] = &c[i].bio;
+	}
+	e512_submit(&e, list, 64);
+	while (left) {
+		assert_true(pvb_now_ms() < end);
+		pvb_loop_once(w.loop, 100);
+	}
+	assert_int_equal(do_io(&w, BIO_READ, 0, got, sizeof(got)), 0);
+	for (unsigned s = 0; s < 32; s++)
+		assert_int_equal(got[512 * s], owner[s]);
+	e512_free(&e);
+	world_free(&w);
+}
+
+static bool loop_device(char *dev, size_t len, unsigned block)
+{
+	if (geteuid() || !sh(dev, len, "losetup -f --show -b %u %s 2>/dev/null", block, path)) {
+		print_message("loop devices need root and losetup\n");
+		return false;
+	}
+	/* read-only stays with the number, not with the file */
+	undo_later("blockdev --setrw %s; losetup -d %s", dev, dev);
+	return sh(NULL, 0, "blockdev --setrw %s", dev);
+}
+
+static void test_block_device(unsigned block, const char *options)
+{
+	char dev[64], text[120];
+	struct world w;
+
+	close(new_file(disk_dir(), MODEL_SIZE));
+	if (!loop_device(dev, sizeof(dev), block)) {
+			skip();
+	}
+	snprintf(text, sizeof(text), "file:%s%s", dev, options);
+	world_new(&w);
+	must_open(&w, text, false);
+	assert_int_equal(w.disk->info.physical_block, block);
+	assert_memory_equal(w.identity, "block 7:", 8);
+	run_oracle(&w, 800, false);
+	world_free(&w);
+	assert_true(sh(NULL, 0, "blockdev --setro %s", dev));
+	world_new(&w);
+	assert_int_equal(open_disk(&w, text, false), -EROFS);
+	must_open(&w, text, true);
+	world_free(&w);
+}
+
+static void block_4096_direct(void **state)
+{
+	test_block_device(4096, "?cache=direct");
+}
+
+static void block_4096_buffered(void **state)
+{
+	test_block_device(4096, "?cache=buffered");
+}
+
+static void block_512_auto(void **state)
+{
+	test_block_device(512, "");
+}
+
+/* --- a flush that failed ---------------------------------------------------------------------------- */
+
+/* A loop device on a file system that is too small: writes succeed into the cache, writing back fails. Once
+ * there is room, the next flush may say "done" only when all is really there. */
+static void retried_flush_tells_the_truth(void **state)
+{
+	char dir[] = "/tmp/pvbus-unit-dir-XXXXXX", dev[64], text[120];
+	unsigned char *data = malloc(4 << 20), *got = malloc(4 << 20);
+	struct world w;
+	int fd;
+
+	assert_non_null(mkdtemp(dir));
+	if (geteuid() || !sh(NULL, 0, "mount -t tmpfs -o size=1M none %s 2>/dev/null", dir)) {
+		print_message("mounting needs root\n");
+		rmdir(dir);
+		skip();
+	}
+	undo_later("umount -l %s; rmdir %s", dir, dir);
+	fd = new_file(dir, 8 << 20);
+	assert_true(loop_device(dev, sizeof(dev), 512));
+	for (unsigned i = 0; i < 4 << 20; i++)
+		data[i] = (unsigned char)(i * 7 + i / 511);
+	snprintf(text, sizeof(text), "file:%s?cache=buffered", dev);
+	world_new(&w);
+	must_open(&w, text, false);
+	assert_int_equal(do_io(&w, BIO_WRITE, 3 << 20, data, 4 << 20), 0);
+	assert_int_equal(do_io(&w, BIO_FLUSH, 0, NULL, 0), -EIO);
+	assert_int_equal(do_io(&w, BIO_FLUSH, 0, NULL, 0), -EIO);
+	assert_true(sh(NULL, 0, "mount -o remount,size=32M %s", dir));
+	/* the background may have failed once more before there was room */
+	if (do_io(&w, BIO_FLUSH, 0, NULL, 0))
+		assert_int_equal(do_io(&w, BIO_FLUSH, 0, NULL, 0), 0);
+	assert_int_equal(pread(fd, got, 4 << 20, 3 << 20), 4 << 20);
+	assert_memory_equal(got, data, 4 << 20);
+	world_free(&w);
+	close(fd);
+	free(data);
+	free(got);
 }
 
 static void file_plain_path_is_literal(void **state)
@@ -422,8 +632,7 @@ static void file_truncated_under_us(void **state)
 		if (open_disk(&w, text, false)) {
 			close(fd);
 			world_free(&w);
-			unlink(path);
-			continue;
+					continue;
 		}
 		assert_int_equal(ftruncate(fd, 16384), 0);
 		memset(buf, 0xaa, 65536);
@@ -438,8 +647,7 @@ static void file_truncated_under_us(void **state)
 		assert_int_equal(buf[0], 0);
 		close(fd);
 		world_free(&w);
-		unlink(path);
-	}
+		}
 	free(buf);
 }
 
@@ -461,7 +669,6 @@ static void file_refusals(void **state)
 	must_open(&w, path, true);
 	assert_int_equal(w.disk->info.size, 1024);
 	close(fd);
-	unlink(path);
 	world_free(&w);
 }
 
@@ -497,7 +704,6 @@ static void out_of_range(void **state)
 	check_range("mem:size=4M");
 	close(new_file(disk_dir(), MODEL_SIZE));
 	check_range(path);
-	unlink(path);
 }
 
 /* --- null, mem, wrappers ---------------------------------------------------------------------------- */
@@ -582,19 +788,25 @@ static void delayed_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(mem_model),
-		cmocka_unit_test(null_reads_zeroes),
-		cmocka_unit_test(file_on_tmpfs),
-		cmocka_unit_test(file_buffered),
-		cmocka_unit_test(file_auto),
-		cmocka_unit_test(file_direct),
-		cmocka_unit_test(file_plain_path_is_literal),
-		cmocka_unit_test(file_truncated_under_us),
-		cmocka_unit_test(file_refusals),
-		cmocka_unit_test(out_of_range),
-		cmocka_unit_test(faults_in_turn),
-		cmocka_unit_test(delays),
-		cmocka_unit_test(delayed_model),
+		cmocka_unit_test_teardown(mem_model, undo_all),
+		cmocka_unit_test_teardown(null_reads_zeroes, undo_all),
+		cmocka_unit_test_teardown(file_on_tmpfs, undo_all),
+		cmocka_unit_test_teardown(file_buffered, undo_all),
+		cmocka_unit_test_teardown(file_auto, undo_all),
+		cmocka_unit_test_teardown(file_direct, undo_all),
+		cmocka_unit_test_teardown(e512_model, undo_all),
+		cmocka_unit_test_teardown(e512_keeps_order, undo_all),
+		cmocka_unit_test_teardown(block_4096_direct, undo_all),
+		cmocka_unit_test_teardown(block_4096_buffered, undo_all),
+		cmocka_unit_test_teardown(block_512_auto, undo_all),
+		cmocka_unit_test_teardown(retried_flush_tells_the_truth, undo_all),
+		cmocka_unit_test_teardown(file_plain_path_is_literal, undo_all),
+		cmocka_unit_test_teardown(file_truncated_under_us, undo_all),
+		cmocka_unit_test_teardown(file_refusals, undo_all),
+		cmocka_unit_test_teardown(out_of_range, undo_all),
+		cmocka_unit_test_teardown(faults_in_turn, undo_all),
+		cmocka_unit_test_teardown(delays, undo_all),
+		cmocka_unit_test_teardown(delayed_model, undo_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -104,10 +104,13 @@ static uint64_t queue_number(dev_t rdev, const char *name)
 static void find_block(int fd, const struct stat *st, struct facts *facts)
 {
 	unsigned physical = 0;
+	int logical = 0;
 	uint64_t granularity = queue_number(st->st_rdev, "discard_granularity");
 
 	if (!ioctl(fd, BLKPBSZGET, &physical) && physical)
 		facts->physical_block = physical;
+	if (!ioctl(fd, BLKSSZGET, &logical) && logical > 1)
+		facts->punch_align = (uint32_t)logical;
 	/* punching a hole into a device is done by its write-zeroes command; without one it is refused */
 	if (granularity <= UINT32_MAX && queue_number(st->st_rdev, "write_zeroes_max_bytes"))
 		facts->discard_granularity = (uint32_t)granularity;
@@ -130,7 +133,7 @@ int facts_find(int fd, struct facts *facts)
 
 	if (fstat(fd, &st))
 		return -errno;
-	*facts = (struct facts) { .is_block = S_ISBLK(st.st_mode), .physical_block = 512 };
+	*facts = (struct facts) { .is_block = S_ISBLK(st.st_mode), .physical_block = 512, .punch_align = 512 };
 	if (!facts->is_block && !fstatfs(fd, &sfs)) {
 		uint32_t type = (uint32_t)sfs.f_type;
 

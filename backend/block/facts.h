@@ -15,6 +15,7 @@ struct facts {
 	uint32_t direct_align;       /* O_DIRECT: bytes, offset and length; 0 = no O_DIRECT here */
 	uint32_t mem_align;          /* O_DIRECT: bytes, address and length of each buffer */
 	uint32_t physical_block;
+	uint32_t punch_align;        /* holes: bytes, offset and length */
 	uint32_t discard_granularity;/* 0 = holes can not be punched */
 };
 

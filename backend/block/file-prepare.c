@@ -30,11 +30,28 @@ static bool is_disk(const struct stat *st)
 	return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode);
 }
 
-/* A device that is mounted, or whose partition is, can not be claimed: then no guest may write to it. */
+/* A device that is mounted or has a mounted partition, or is part of a volume group, can not be claimed: then
+ * no guest may write to it.  The claim is given up at once: a guest that is migrated to this host has the
+ * disk opened twice for a while. */
+static int check_claim(const struct target *t, struct pvb_error *err)
+{
+	const char *shared = target_get(t, "shared");
+	int fd;
+
+	if (shared && !strcmp(shared, "on"))
+		return 0;
+	fd = open(t->arg, O_RDONLY | O_EXCL | O_CLOEXEC | O_NONBLOCK);
+	if (fd >= 0)
+		close(fd);
+	else if (errno == EBUSY)
+		return pvb_err(err, -EBUSY, "%s is in use: mounted, or part of another device", t->arg);
+	return 0;
+}
+
 static int open_path(const struct target *t, bool readonly, struct stat *st, struct pvb_error *err)
 {
-	const char *path = t->arg, *shared = target_get(t, "shared");
 	int flags = (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	const char *path = t->arg;
 	int fd;
 
 	/* look first: opening a tape or a FIFO does something to it */
@@ -42,11 +59,9 @@ static int open_path(const struct target *t, bool readonly, struct stat *st, str
 		return pvb_err(err, -errno, "%s: %s", path, strerror(errno));
 	if (!is_disk(st))
 		return pvb_err(err, -ENOTBLK, "%s is %s: a disk is a file or a block device", path, kind(st->st_mode));
-	if (S_ISBLK(st->st_mode) && !readonly && !(shared && !strcmp(shared, "on")))
-		flags |= O_EXCL;
+	if (S_ISBLK(st->st_mode) && !readonly && check_claim(t, err))
+		return -EBUSY;
 	fd = open(path, flags);
-	if (fd < 0 && errno == EBUSY)
-		return pvb_err(err, -EBUSY, "%s is in use: mounted, or claimed by another program", path);
 	if (fd < 0)
 		return pvb_err(err, -errno, "%s: can not be opened for %s: %s", path, readonly ? "reading" : "writing",
 			       strerror(errno));

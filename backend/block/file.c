@@ -10,13 +10,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "backend/block/block.h"
+#include "backend/block/e512.h"
 #include "backend/block/facts.h"
 #include "backend/block/file.h"
+#include "backend/block/flusher.h"
 #include "backend/block/xfer.h"
 #include "backend/target.h"
 
@@ -32,7 +35,12 @@ struct file {
 	int fd;
 	enum mode mode;
 	int try_flags[BIO_NR_OPS];   /* preadv2/pwritev2 flags to try first, -1 = do not try */
+	uint32_t punch_align;
+	uint32_t unit;               /* what the size is rounded down to */
+	bool odd;                    /* direct I/O wants more than 512-byte alignment */
+	struct e512 e512;
 	struct xfer_pool pool;
+	struct flusher flusher;
 };
 
 static struct file *to_file(struct disk *disk)
@@ -94,8 +102,8 @@ static void run_done(struct xfer *x, int rc)
 {
 	struct file *f = x->owner;
 	struct bio *bio = x->bios, *next;
-	uint64_t got = x->got;
-	bool merged = bio->next;
+	uint64_t got = x->got, off = bio->off, end = x->bio.off + x->bio.len;
+	bool merged = bio->next, write = bio->op == BIO_WRITE;
 
 	xfer_put(x);
 	for (; bio; bio = next) {
@@ -110,6 +118,8 @@ static void run_done(struct xfer *x, int rc)
 			bio_fail(bio, rc);
 		}
 	}
+	if (write)
+		flusher_write_end(&f->flusher, off, end - off);
 }
 
 static void fail_run(struct run *run, int rc)
@@ -150,6 +160,8 @@ static void start_run(struct file *f, struct run *run, bool try)
 	uint64_t got = try ? try_now(f, run) : 0;
 	struct xfer *x;
 
+	if (got && first->op == BIO_WRITE)
+		flusher_wrote(&f->flusher, first->off, got);
 	if (got == run->len) {
 		for (unsigned i = 0; i < run->nr; i++)
 			bio_done(run->bios[i], 0);
@@ -168,31 +180,38 @@ static void start_run(struct file *f, struct run *run, bool try)
 	x->bios = first;
 	x->owner = f;
 	x->done = run_done;
+	if (first->op == BIO_WRITE)
+		flusher_write_begin(&f->flusher);
 	xfer_start(x, got);
 }
 
-static void other_done(struct xfer *x, int rc)
+static void discarded(struct xfer *x, int rc)
 {
+	struct file *f = x->owner;
 	struct bio *bio = x->bios;
 
 	xfer_put(x);
 	bio_done(bio, rc);
+	flusher_write_end(&f->flusher, 0, 0);
 }
 
-/* Flush and discard: one call without data. */
-static void start_other(struct file *f, struct bio *bio)
+static void start_discard(struct file *f, struct bio *bio)
 {
-	struct xfer *x = xfer_get(&f->pool, 0);
+	uint64_t mask = f->punch_align - 1;
+	uint64_t start = (bio->off + mask) & ~mask, end = (bio->off + bio->len) & ~mask;
+	struct xfer *x = start < end ? xfer_get(&f->pool, 0) : NULL;
 
-	if (!x) {
-		bio_done(bio, -ENOMEM);
+	if (!x) { /* a discard is a wish: whole blocks only */
+		bio_done(bio, start < end ? -ENOMEM : 0);
 		return;
 	}
 	x->bio.op = bio->op;
-	x->bio.off = bio->off;
-	x->bio.len = bio->len;
+	x->bio.off = start;
+	x->bio.len = end - start;
 	x->bios = bio;
-	x->done = other_done;
+	x->owner = f;
+	x->done = discarded;
+	flusher_write_begin(&f->flusher);
 	xfer_start(x, 0);
 }
 
@@ -201,7 +220,7 @@ static void discard(struct file *f, struct bio *bio)
 	if (!f->disk.info.discard_granularity || (bio->op == BIO_SECURE_DISCARD && !f->disk.info.secure_discard))
 		bio_done(bio, -EOPNOTSUPP);
 	else if (f->mode != NOW || bio->len > DISCARD_NOW)
-		start_other(f, bio);
+		start_discard(f, bio);
 	else if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)bio->off, (off_t)bio->len))
 		bio_done(bio, -errno);
 	else
@@ -213,29 +232,48 @@ static void flush(struct file *f, struct bio *bio)
 	if (f->mode == NOW)
 		bio_done(bio, fdatasync(f->fd) ? -errno : 0);
 	else
-		start_other(f, bio);
+		flusher_flush(&f->flusher, bio);
 }
 
-static void file_submit(struct disk *disk, struct bio **bios, unsigned nr)
+static void submit_aligned(struct disk *disk, struct bio **bios, unsigned nr)
 {
 	struct file *f = to_file(disk);
 	struct run run;
 	unsigned n;
 
 	for (unsigned i = 0; i < nr; i += n) {
+		struct bio *bio = bios[i];
+
 		n = 1;
-		if (!bio_fits(bios[i], disk->info.size)) {
-			bio_fail(bios[i], -EIO); /* the disk has shrunk */
-		} else if (bios[i]->op == BIO_READ || bios[i]->op == BIO_WRITE) {
+		if (!bio_fits(bio, disk->info.size)) {
+			bio_fail(bio, -EIO); /* the disk has shrunk */
+		} else if (bio->op == BIO_FLUSH) {
+			flush(f, bio);
+		} else if (bio->op != BIO_READ && flusher_holds(&f->flusher, bio)) {
+			continue;
+		} else if (bio->op == BIO_READ || bio->op == BIO_WRITE) {
 			n = make_run(f, bios + i, nr - i, &run);
 			start_run(f, &run, true);
-		} else if (bios[i]->op == BIO_FLUSH) {
-			flush(f, bios[i]);
 		} else {
-			discard(f, bios[i]);
+			discard(f, bio);
 		}
 	}
 	aio_flush(disk->io->aio);
+}
+
+static void resume(struct flusher *fl, struct bio *bio)
+{
+	submit_aligned(&((struct file *)((char *)fl - offsetof(struct file, flusher)))->disk, &bio, 1);
+}
+
+static void file_submit(struct disk *disk, struct bio **bios, unsigned nr)
+{
+	struct file *f = to_file(disk);
+
+	if (f->odd)
+		e512_submit(&f->e512, bios, nr);
+	else
+		submit_aligned(disk, bios, nr);
 }
 
 /* auto: past the cache wherever that is safe, as the guest has a cache of its own */
@@ -283,8 +321,17 @@ static int open_file(struct file *f, const struct target *t, int facts_fd, struc
 	rc = choose_mode(f, t, &facts, size, err);
 	if (rc)
 		return rc;
-	f->disk.info.size = size & ~511ULL;
-	f->disk.info.physical_block = facts.physical_block;
+	if (flusher_init(&f->flusher, &f->pool, f->mode == CACHED, size, resume))
+		return pvb_err(err, -ENOMEM, "%s: no memory", t->arg);
+	f->unit = 512;
+	f->punch_align = facts.punch_align;
+	if (f->mode == DIRECT && e512_needed(facts.direct_align, facts.mem_align)) {
+		f->odd = true;
+		f->unit = facts.direct_align;
+		e512_init(&f->e512, &f->disk, facts.direct_align, facts.mem_align, submit_aligned);
+	}
+	f->disk.info.size = size - size % f->unit;
+	f->disk.info.physical_block = facts.physical_block > f->unit ? facts.physical_block : f->unit;
 	f->disk.info.discard_granularity = facts.discard_granularity;
 	f->disk.info.max_discard = facts.discard_granularity ? DISCARD_MAX : 0;
 	f->disk.info.flush = true;
@@ -297,6 +344,8 @@ static void file_close(struct disk *disk)
 {
 	struct file *f = to_file(disk);
 
+	flusher_free(&f->flusher);
+	e512_free(&f->e512);
 	xfer_pool_free(&f->pool);
 	if (f->fd >= 0)
 		close(f->fd);
@@ -331,10 +380,11 @@ static int file_open(const struct target *t, bool readonly, const int *fds, unsi
 
 static void file_refresh(struct disk *disk)
 {
+	struct file *f = to_file(disk);
 	uint64_t size;
 
-	if (!facts_size(to_file(disk)->fd, &size))
-		disk_resized(disk, size & ~511ULL);
+	if (!facts_size(f->fd, &size))
+		disk_resized(disk, size - size % f->unit);
 }
 
 static const char *const file_keys[] = { "cache", "direct-io-safe", NULL };
