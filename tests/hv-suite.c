@@ -700,7 +700,7 @@ static void test_event_threads(void **state)
 			got++;
 			pvb_hv_evt_unmask(back, &b, 1);
 		}
-		if (pvb_hv_live(front)->nr_notify == 6000)
+		if (__atomic_load_n(&pvb_hv_live(front)->nr_notify, __ATOMIC_RELAXED) == 6000)
 			break;
 	}
 	for (i = 0; i < 3; i++)

@@ -13,6 +13,8 @@
 
 static struct pvb_store *st, *other; /* two connections of the same domain */
 static char base[64];                /* everything happens below */
+
+#define NOBODY 4711u /* a domain that is not there */
 static uint32_t self;
 
 static const char *at(const char *name)
@@ -185,17 +187,46 @@ static void test_domains(void **state)
 	pvb_store_home(7, home, sizeof(home));
 	assert_string_equal(home, "/local/domain/7");
 	assert_true(pvb_store_domain_alive(st, self));
-	assert_false(pvb_store_domain_alive(st, 4711));
+	assert_false(pvb_store_domain_alive(st, NOBODY));
 	put("mine", "x");
 	assert_int_equal(pvb_store_owner(st, PVB_NO_TXN, at("mine"), &owner), 0);
 	assert_int_equal(owner, self);
-	/* a store may refuse domains that are not there (xenstored does) */
-	rc = pvb_store_perms(st, PVB_NO_TXN, at("mine"), 5, 6);
+	/* rights for a domain that is not there: refused, or without effect */
+	rc = pvb_store_perms(st, PVB_NO_TXN, at("mine"), NOBODY, NOBODY);
 	assert_true(rc == 0 || rc == -ENOENT);
-	assert_int_equal(pvb_store_owner(st, PVB_NO_TXN, at("mine"), &owner), 0);
-	assert_int_equal(owner, rc == 0 ? 5 : self);
 	assert_int_equal(pvb_store_perms(st, PVB_NO_TXN, at("mine"), self, UINT32_MAX), 0);
 	assert_int_equal(pvb_store_owner(st, PVB_NO_TXN, at("none"), &owner), -ENOENT);
+}
+
+/* What a guest may do with nodes given to it, and with others.  (With itself when there is no guest.) */
+static void test_rights(void **state)
+{
+	uint32_t front, owner;
+	struct pvb_store *g;
+	char *v;
+
+	assert_int_equal(pvb_store_open(&g, suite.front, NULL), 0);
+	assert_int_equal(pvb_store_domid(g, &front), 0);
+	put("given", "x");
+	put("shown", "x");
+	put("hidden", "x");
+	assert_int_equal(pvb_store_perms(st, PVB_NO_TXN, at("given"), front, self), 0);
+	assert_int_equal(pvb_store_perms(st, PVB_NO_TXN, at("shown"), self, front), 0);
+	assert_int_equal(pvb_store_perms(st, PVB_NO_TXN, at("hidden"), self, UINT32_MAX), 0);
+	assert_int_equal(pvb_store_owner(st, PVB_NO_TXN, at("given"), &owner), 0);
+	assert_int_equal(owner, front);
+	assert_int_equal(pvb_store_write(g, PVB_NO_TXN, at("given"), "y"), 0);
+	expect("given", "y");
+	assert_int_equal(pvb_store_read(g, PVB_NO_TXN, at("shown"), &v), 0);
+	free(v);
+	assert_true(pvb_store_domain_alive(g, front));
+	if (front != self) {
+		assert_int_equal(pvb_store_write(g, PVB_NO_TXN, at("shown"), "y"), -EACCES);
+		assert_int_equal(pvb_store_read(g, PVB_NO_TXN, at("hidden"), &v), -EACCES);
+		assert_false(pvb_store_exists(g, PVB_NO_TXN, at("hidden")));
+		assert_int_equal(pvb_store_write(g, PVB_NO_TXN, at("hidden"), "y"), -EACCES);
+	}
+	pvb_store_close(g);
 }
 
 /* ---- transactions ---------------------------------------------------------------------------------- */
@@ -730,14 +761,14 @@ static void test_rescind(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_open_errors), T(test_nodes), T(test_nul), T(test_paths), T(test_domains), T(test_txn), T(test_txn_starved),
+		T(test_open_errors), T(test_nodes), T(test_nul), T(test_paths), T(test_domains), T(test_rights), T(test_txn), T(test_txn_starved),
 		T(test_txn_concurrent), T(test_watch), T(test_unwatch_in_callback), T(test_watch_flood), T(test_watch_overflow),
 		T(test_watch_loop), T(test_wait), T(test_nodes_read), T(test_state), T(test_offer), T(test_rescind),
 	};
 	int failed;
 
 	alarm(300);
-	suite_start(false);
+	suite_start(true);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	suite_stop();
 	return failed != 0;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "local/fabric.h"
+#include "store.h"
 #include "unit.h"
 
 static struct suite {
@@ -16,6 +17,25 @@ static struct suite {
 	struct pvb_fabric *fabric;
 	char dir[64], back_spec[96], front_spec[96];
 } suite;
+
+/* What a toolstack puts into a guest's home before the guest runs. */
+static int suite_home(uint32_t domid, struct pvb_error *err)
+{
+	struct pvb_store *st;
+	char home[64], path[80];
+	int rc;
+
+	rc = pvb_store_open(&st, suite.back, err);
+	if (rc < 0)
+		return rc;
+	pvb_store_home(domid, home, sizeof(home));
+	snprintf(path, sizeof(path), "%s/domid", home);
+	rc = pvb_store_mkdir(st, PVB_NO_TXN, home);
+	rc = rc < 0 ? rc : pvb_store_perms(st, PVB_NO_TXN, home, 0, domid);
+	rc = rc < 0 ? rc : pvb_store_printf(st, PVB_NO_TXN, path, "%u", domid);
+	pvb_store_close(st);
+	return rc;
+}
 
 /* guest: the granting side is a domain of its own.  Only where we may make one. */
 static void suite_start(bool guest)
@@ -39,6 +59,10 @@ static void suite_start(bool guest)
 	snprintf(suite.front_spec, sizeof(suite.front_spec), "local:%s:%u", suite.dir, domid);
 	suite.back = suite.back_spec;
 	suite.front = suite.front_spec;
+	if (guest && suite_home(domid, &err) < 0) {
+		fprintf(stderr, "store of %s: %s\n", suite.dir, err.text);
+		exit(99);
+	}
 }
 
 static void suite_stop(void)
