@@ -168,10 +168,17 @@ guest_create() {
 	} >"$lab_dir/cfg/$name.cfg"
 
 	rm -f "$lab_dir/$name.id" "$lab_dir/$name.seq"
+	# An earlier guest of that name keeps its console log.
+	local log=$lab_console/guest-$name.log n=1
+	if [ -e "$log" ]; then
+		while [ -e "${log%.log}.$n.log" ]; do n=$((n + 1)); done
+		mv "$log" "${log%.log}.$n.log"
+	fi
 	# shellcheck disable=SC2086 # -p or nothing
 	xl create $paused "$lab_dir/cfg/$name.cfg" </dev/null >"$lab_dir/cfg/$name.create" 2>&1 || {
 		local rc=$?
 		sed 's/^/xl create: /' "$lab_dir/cfg/$name.create" >&2
+		[ "$type" != hvm ] || tail -n 5 "/var/log/xen/qemu-dm-$name.log" >&2
 		return $rc
 	}
 	xl domid "$name" >"$lab_dir/$name.id"
@@ -190,7 +197,7 @@ guest_log() { cat "$lab_console/guest-$1.log" 2>/dev/null; }
 
 guest_tail() {
 	echo "---- the end of guest $1's console" >&2
-	guest_log "$1" | tail -n "${2:-25}" >&2
+	guest_log "$1" | tr -d '\r' | tail -n "${2:-25}" | cut -c 1-160 >&2
 	echo "----" >&2
 }
 
