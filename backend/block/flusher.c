@@ -190,7 +190,7 @@ static int find_data(struct flusher *fl, uint64_t *end)
 static int64_t find_dirty(struct flusher *fl)
 {
 	for (;;) {
-		uint64_t n = fl->pos / FLUSH_REGION, end, stop;
+		uint64_t n = fl->pos / FLUSH_REGION, end = 0, stop;
 		int rc;
 
 		if (n >= fl->nr_regions)
