@@ -1,3 +1,5 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # set here, used where this is sourced
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # common.sh owns what fetch, image and run share: where things live, how a
@@ -61,6 +63,7 @@ lock() {
 }
 
 # After fetch: kernel=6.1.0-NN-amd64 and xen=4.17, as this machine's apt has them.
+kernel="" xen=""
 load_versions() {
 	[ -e "$cache/versions" ] || die "$cache/versions is missing: run lab/fetch first"
 	# shellcheck source=/dev/null

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016 # conditions are evaluated later
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # functions.sh owns what a dom0 script of the lab needs to handle guests:
@@ -31,13 +31,13 @@ wait_for() {
 # $value, what the node says (empty while it is not there).  Looks once at the
 # start and again at each change.
 wait_node() {
-	local path=$1 timeout=$2 condition=$3 value watch pid rc=1 end
-	# shellcheck disable=SC2034 # value is for the condition
-	end=$((SECONDS + timeout))
+	local path=$1 timeout=$2 condition=$3 value watch pid rc=1 end left
 
+	end=$((SECONDS + timeout))
 	exec {watch}< <(exec xenstore-watch "$path")
 	pid=$!
-	while read -r -t $((end > SECONDS ? end - SECONDS : 0)) -u "$watch" _; do
+	while left=$((end - SECONDS)) && [ "$left" -gt 0 ] && read -r -t "$left" -u "$watch" _; do
+		# shellcheck disable=SC2034 # value is for the condition
 		value=$(xenstore-read "$path" 2>/dev/null) || value=""
 		if eval "$condition"; then
 			rc=0
@@ -284,7 +284,7 @@ assert_clean() {
 	local left rc=0 kind
 
 	left=$(xl list | awk 'NR > 1 && $2 != 0')
-	[ -z "$left" ] || { echo "lab: domains left:" "$left" >&2; rc=1; }
+	[ -z "$left" ] || { echo "lab: domains left: $left" >&2; rc=1; }
 	for kind in $(xenstore-list /local/domain/0/backend 2>/dev/null); do
 		left=$(xenstore-list "/local/domain/0/backend/$kind" 2>/dev/null)
 		[ -z "$left" ] || {
@@ -294,6 +294,6 @@ assert_clean() {
 		}
 	done
 	left=$(xenstore-list /local/domain | grep -vx 0)
-	[ -z "$left" ] || { echo "lab: /local/domain has left:" $left >&2; rc=1; }
+	[ -z "$left" ] || { echo "lab: /local/domain has left: $left" >&2; rc=1; }
 	return $rc
 }

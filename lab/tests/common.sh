@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2016,SC2034 # texts for dom0; used by the tests
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # common.sh of the lab's own tests: where lab/run is, and how a test speaks.

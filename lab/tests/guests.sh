@@ -5,6 +5,7 @@
 # system, the guest writes to it, dom0 checks it and finds what was written.
 # Arguments choose among the types.
 
+# shellcheck source=lab/tests/common.sh disable=SC2016 # the scripts are for dom0
 . "$(dirname "$0")/common.sh"
 
 cat >"$tmp/guests" <<'END'
