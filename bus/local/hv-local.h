@@ -56,6 +56,7 @@ struct lhv {
 	pthread_mutex_t lock;
 	const uint32_t *info, *links;   /* read-only, the server writes */
 	struct lhv_mem *mems;           /* most recently used first */
+	struct lhv_map *maps;           /* all that are mapped */
 	struct lhv_map *free_maps;      /* of one page, kept for the next map */
 	struct lhv_mem *own;            /* our own memory, for granting */
 	struct lhv_extent *extents;

@@ -16,7 +16,7 @@
 
 /* What one pvb_map stands on. */
 struct lhv_map {
-	struct lhv_map *next;
+	struct lhv_map *next, **pprev; /* all that are mapped, or (next) spare ones */
 	struct lhv_mem *mem;
 	void *area;                 /* a mapping of its own, or NULL: points into the whole one */
 	size_t area_bytes;
@@ -152,6 +152,12 @@ void lhv_memory_close(struct lhv *l)
 	struct lhv_map *map;
 	struct lhv_mem *m;
 
+	while ((map = l->maps)) {
+		l->maps = map->next;
+		if (map->area)
+			munmap(map->area, map->area_bytes);
+		free(map);
+	}
 	while ((map = l->free_maps)) {
 		l->free_maps = map->next;
 		free(map);
@@ -333,6 +339,11 @@ int lhv_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr
 		out->addr = (writable ? m->rw : m->ro) + m->layout.data + (size_t)frames[0] * PVB_PAGE_SIZE;
 	}
 	m->nr_maps++;
+	map->next = l->maps;
+	map->pprev = &l->maps;
+	if (map->next)
+		map->next->pprev = &map->next;
+	l->maps = map;
 	out->priv = map;
 	map = NULL;
 out:
@@ -352,6 +363,9 @@ void lhv_unmap(struct pvb_hv *hv, struct pvb_map *out)
 	if (map->area)
 		munmap(map->area, map->area_bytes);
 	unpin_all(m, map->refs, map->nr);
+	*map->pprev = map->next;
+	if (map->next)
+		map->next->pprev = map->pprev;
 	free_map(l, map);
 	if (--m->nr_maps == 0 && m->stale)
 		drop(l, m);
