@@ -137,7 +137,8 @@ static void readable(void *arg, uint32_t events)
 
 /* ---- life ------------------------------------------------------------------------------------------ */
 
-int pvb_events_new(struct pvb_events **out, struct pvb_hv *hv, struct pvb_loop *loop, void (*after)(void *arg), void *arg)
+int pvb_events_new(struct pvb_events **out, struct pvb_hv *hv, struct pvb_loop *loop, void (*after)(void *arg),
+		   void *arg)
 {
 	struct pvb_events *ev = calloc(1, sizeof(*ev));
 	int rc;

@@ -31,7 +31,8 @@ struct pvb_event_stats {
 };
 
 /* after, if not NULL, runs once after each batch of handlers (submit what they gathered). */
-int pvb_events_new(struct pvb_events **out, struct pvb_hv *hv, struct pvb_loop *loop, void (*after)(void *arg), void *arg);
+int pvb_events_new(struct pvb_events **out, struct pvb_hv *hv, struct pvb_loop *loop, void (*after)(void *arg),
+		   void *arg);
 /* With all its events; NULL is fine.  Not from a handler or from after. */
 void pvb_events_free(struct pvb_events *ev);
 

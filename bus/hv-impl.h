@@ -10,7 +10,8 @@ struct pvb_hv_ops {
 	/* arg: the spec after the first ':', "" when there is none; sets hv->domid and hv->priv */
 	int (*open)(struct pvb_hv *hv, const char *arg, unsigned flags, struct pvb_error *err);
 	void (*close)(struct pvb_hv *hv);
-	int (*map)(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *map);
+	int (*map)(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable,
+		   struct pvb_map *map);
 	void (*unmap)(struct pvb_hv *hv, struct pvb_map *map);
 	/* only ops that passed the checks; sets every status; < 0: hv.c marks all of them as failed */
 	int (*copy)(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);

@@ -65,7 +65,8 @@ struct pvb_map {
  * whole call, nothing stays mapped and *map is untouched.
  * -EINVAL a reference is not granted to us (or read-only and writable asked); -ENOMEM, -ENOSPC out of
  * map slots; -ESRCH no such domain (Linux' gntdev says -EINVAL for that as well). */
-int pvb_hv_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *map);
+int pvb_hv_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable,
+	       struct pvb_map *map);
 /* map->nr == 0 is fine.  Afterwards map->nr is 0. */
 void pvb_hv_unmap(struct pvb_hv *hv, struct pvb_map *map);
 
@@ -138,7 +139,10 @@ const struct pvb_hv_live *pvb_hv_live(const struct pvb_hv *hv);
 
 /* Fault injection, the same on both implementations: the call is not made (or, for copy ops, not
  * carried out) and the status given here is returned instead. */
-enum pvb_fault_op { PVB_FAULT_MAP, PVB_FAULT_COPY_BATCH, PVB_FAULT_COPY_OP, PVB_FAULT_BIND, PVB_FAULT_NOTIFY, PVB_FAULT_GRANT, PVB_FAULT_NR };
+enum pvb_fault_op {
+	PVB_FAULT_MAP, PVB_FAULT_COPY_BATCH, PVB_FAULT_COPY_OP, PVB_FAULT_BIND, PVB_FAULT_NOTIFY,
+	PVB_FAULT_GRANT, PVB_FAULT_NR,
+};
 /* Of the calls of this kind from now on, let `skip` pass, then fail `count` with `status` (-errno, or
  * for PVB_FAULT_COPY_OP the GNTST_* value).  count 0 switches it off. */
 void pvb_hv_fault(struct pvb_hv *hv, enum pvb_fault_op op, uint64_t skip, uint64_t count, int status);

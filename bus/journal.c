@@ -59,22 +59,25 @@ void pvb_journal_init(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t en
 	__atomic_store_n(&j->head->magic, PVB_JOURNAL_MAGIC, __ATOMIC_RELEASE);
 }
 
-int pvb_journal_open(struct pvb_journal *j, void *mem, size_t bytes, uint32_t nr, uint32_t entry_size, struct pvb_error *err)
+int pvb_journal_open(struct pvb_journal *j, void *mem, size_t bytes, uint32_t nr, uint32_t entry_size,
+		     struct pvb_error *err)
 {
 	const struct pvb_journal_head *h = mem;
 
 	if (!sizes_ok(nr, entry_size))
 		return pvb_err(err, -EINVAL, "journal: %u entries of %u bytes are out of bounds", nr, entry_size);
 	if (bytes < pvb_journal_bytes(nr, entry_size))
-		return pvb_err(err, -EPROTO, "journal: %zu bytes, %u entries of %u bytes need %zu", bytes, nr, entry_size,
-			       pvb_journal_bytes(nr, entry_size));
+		return pvb_err(err, -EPROTO, "journal: %zu bytes, %u entries of %u bytes need %zu", bytes, nr,
+			       entry_size, pvb_journal_bytes(nr, entry_size));
 	if (h->magic != PVB_JOURNAL_MAGIC)
-		return pvb_err(err, -EPROTO, "journal: magic %#" PRIx64 ", expected %#" PRIx64, h->magic, (uint64_t)PVB_JOURNAL_MAGIC);
+		return pvb_err(err, -EPROTO, "journal: magic %#" PRIx64 ", expected %#" PRIx64, h->magic,
+			       (uint64_t)PVB_JOURNAL_MAGIC);
 	if (h->version != PVB_JOURNAL_VERSION || h->head_size != sizeof(*h))
-		return pvb_err(err, -EPROTO, "journal: version %u with a head of %u bytes, expected %u with %zu", h->version,
-			       h->head_size, PVB_JOURNAL_VERSION, sizeof(*h));
+		return pvb_err(err, -EPROTO, "journal: version %u with a head of %u bytes, expected %u with %zu",
+			       h->version, h->head_size, PVB_JOURNAL_VERSION, sizeof(*h));
 	if (h->nr != nr || h->entry_size != entry_size)
-		return pvb_err(err, -EPROTO, "journal: %u entries of %u bytes, expected %u of %u", h->nr, h->entry_size, nr, entry_size);
+		return pvb_err(err, -EPROTO, "journal: %u entries of %u bytes, expected %u of %u", h->nr,
+			       h->entry_size, nr, entry_size);
 	attach(j, mem, nr, entry_size);
 	return 0;
 }
@@ -104,8 +107,8 @@ static int check(const struct pvb_journal *j, uint32_t rsp_prod, struct pvb_erro
 		if (e->state > PVB_J_RESPONDED)
 			return pvb_err(err, -EPROTO, "journal: entry %u has state %u", i, e->state);
 		if (e->state > PVB_J_TAKEN && e->seq >= j->head->seq)
-			return pvb_err(err, -EPROTO, "journal: entry %u is done with number %" PRIu64 ", only %" PRIu64 " were taken",
-				       i, e->seq, j->head->seq);
+			return pvb_err(err, -EPROTO, "journal: entry %u is number %" PRIu64 " of %" PRIu64 " taken", i,
+				       e->seq, j->head->seq);
 		found += unanswered(j, e, rsp_prod);
 	}
 	/* every request that was counted and is not answered has exactly one entry */
@@ -161,8 +164,8 @@ int pvb_journal_recover(struct pvb_journal *j, uint32_t ring_rsp_prod, uint32_t 
 	int rc;
 
 	if (ring_rsp_prod - h->rsp_prod > h->rsp_next - h->rsp_prod)
-		return pvb_err(err, -EPROTO, "journal: the ring says %u responses, ours were %u to %u", ring_rsp_prod, h->rsp_prod,
-			       h->rsp_next);
+		return pvb_err(err, -EPROTO, "journal: the ring says %u responses, ours were %u to %u", ring_rsp_prod,
+			       h->rsp_prod, h->rsp_next);
 	rc = check(j, ring_rsp_prod, err);
 	if (rc < 0)
 		return rc;

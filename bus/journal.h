@@ -74,7 +74,8 @@ void pvb_journal_init(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t en
 		      uint32_t req_cons, uint32_t rsp_prod);
 /* Open what an earlier process left: checks everything recovery depends on.  -EPROTO with words.
  * No entry can be had from it until pvb_journal_recover() has sorted them. */
-int pvb_journal_open(struct pvb_journal *j, void *mem, size_t bytes, uint32_t nr, uint32_t entry_size, struct pvb_error *err);
+int pvb_journal_open(struct pvb_journal *j, void *mem, size_t bytes, uint32_t nr, uint32_t entry_size,
+		     struct pvb_error *err);
 
 /* What recovery found. */
 struct pvb_journal_recovery {

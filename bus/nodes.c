@@ -11,16 +11,20 @@
 #define PATH_MAX_   PVB_STORE_PATH_MAX
 #define SECTORS_MAX ((uint64_t)INT64_MAX >> 9) /* a disk's bytes fit off_t */
 
-#define U32(n, w, lo, hi, d, u, h)  { .name = n, .type = PVB_KEY_U32, .writer = w, .min = lo, .max = hi, .def = d, .unit = u, .help = h }
-#define U64(n, w, lo, hi, d, u, h)  { .name = n, .type = PVB_KEY_U64, .writer = w, .min = lo, .max = hi, .def = d, .unit = u, .help = h }
-#define BOOL(n, w, d, h)            { .name = n, .type = PVB_KEY_BOOL, .writer = w, .max = 1, .def = d, .help = h }
-#define STR(n, w, hi, h)            { .name = n, .type = PVB_KEY_STR, .writer = w, .max = hi, .help = h }
-#define OURS(n, hi, h)              { .name = n, .type = PVB_KEY_STR, .writer = PVB_BY_BACK, .max = hi, .help = h, .extension = true }
+#define NUM(t, n, w, lo, hi, d, u, h) \
+	{ .name = n, .type = t, .writer = w, .min = lo, .max = hi, .def = d, .unit = u, .help = h }
+#define U32(n, w, lo, hi, d, u, h) NUM(PVB_KEY_U32, n, w, lo, hi, d, u, h)
+#define U64(n, w, lo, hi, d, u, h) NUM(PVB_KEY_U64, n, w, lo, hi, d, u, h)
+#define BOOL(n, w, d, h) NUM(PVB_KEY_BOOL, n, w, 0, 1, d, NULL, h)
+#define STR(n, w, hi, h) { .name = n, .type = PVB_KEY_STR, .writer = w, .max = hi, .help = h }
+#define OURS(n, hi, h) \
+	{ .name = n, .type = PVB_KEY_STR, .writer = PVB_BY_BACK, .max = hi, .help = h, .extension = true }
 
 const struct pvb_key pvb_vbd_back[VBD_B_NR] = {
 	[VBD_B_FRONTEND]      = STR("frontend", PVB_BY_TOOL, PATH_MAX_, "directory of the front end"),
 	[VBD_B_FRONTEND_ID]   = U32("frontend-id", PVB_BY_TOOL, 0, DOMID_MAX, 0, "domain", "domain of the front end"),
-	[VBD_B_PARAMS]        = STR("params", PVB_BY_TOOL, 4096, "what to open: [format:]path, or an argument for the script"),
+	[VBD_B_PARAMS]        = STR("params", PVB_BY_TOOL, 4096,
+				    "what to open: [format:]path, or an argument for the script"),
 	[VBD_B_SCRIPT]        = STR("script", PVB_BY_TOOL, 4096, "hotplug script"),
 	[VBD_B_ONLINE]        = BOOL("online", PVB_BY_TOOL, 0, "1 while the device is to stay; 0 asks for its removal"),
 	[VBD_B_MODE]          = STR("mode", PVB_BY_TOOL, 8, "r or w"),
@@ -31,9 +35,12 @@ const struct pvb_key pvb_vbd_back[VBD_B_NR] = {
 	[VBD_B_BOOTABLE]      = BOOL("bootable", PVB_BY_TOOL, 0, "a boot loader may use it"),
 	[VBD_B_DIRECT_IO_SAFE] = BOOL("direct-io-safe", PVB_BY_TOOL, 0, "direct I/O from guest memory is allowed"),
 	[VBD_B_DISCARD_ENABLE] = BOOL("discard-enable", PVB_BY_TOOL, 1, "offer discard when the image can do it"),
-	[VBD_B_PHYSICAL_DEVICE] = STR("physical-device", PVB_BY_TOOL, 64, "major:minor in hex, from the hotplug script"),
-	[VBD_B_PHYSICAL_DEVICE_PATH] = STR("physical-device-path", PVB_BY_TOOL, 4096, "path of the image, from the hotplug script"),
-	[VBD_B_HOTPLUG_STATUS] = STR("hotplug-status", PVB_BY_TOOL, 64, "connected, error or busy, from the hotplug script"),
+	[VBD_B_PHYSICAL_DEVICE] = STR("physical-device", PVB_BY_TOOL, 64,
+				      "major:minor in hex, from the hotplug script"),
+	[VBD_B_PHYSICAL_DEVICE_PATH] = STR("physical-device-path", PVB_BY_TOOL, 4096,
+					   "path of the image, from the hotplug script"),
+	[VBD_B_HOTPLUG_STATUS] = STR("hotplug-status", PVB_BY_TOOL, 64,
+				     "connected, error or busy, from the hotplug script"),
 	[VBD_B_HOTPLUG_ERROR] = STR("hotplug-error", PVB_BY_TOOL, 1024, "why the hotplug script failed"),
 	[VBD_B_STATE]         = U32("state", PVB_BY_BACK, 0, 8, 0, NULL, "xenbus state"),
 	[VBD_B_MAX_INDIRECT]  = U32("feature-max-indirect-segments", PVB_BY_BACK, 0, UINT32_MAX, 0, "segments",
@@ -45,13 +52,15 @@ const struct pvb_key pvb_vbd_back[VBD_B_NR] = {
 	[VBD_B_DISCARD]       = BOOL("feature-discard", PVB_BY_BACK, 0, "discard requests are served"),
 	[VBD_B_DISCARD_GRANULARITY] = U32("discard-granularity", PVB_BY_BACK, 0, UINT32_MAX, 0, "bytes",
 					  "unit of discards; 0: a sector"),
-	[VBD_B_DISCARD_ALIGNMENT] = U32("discard-alignment", PVB_BY_BACK, 0, UINT32_MAX, 0, "bytes", "where the first unit begins"),
+	[VBD_B_DISCARD_ALIGNMENT] = U32("discard-alignment", PVB_BY_BACK, 0, UINT32_MAX, 0, "bytes",
+					"where the first unit begins"),
 	[VBD_B_DISCARD_SECURE] = BOOL("discard-secure", PVB_BY_BACK, 0, "secure discards are served"),
 	[VBD_B_PERSISTENT]    = BOOL("feature-persistent", PVB_BY_BACK, 0, "grants may stay mapped between requests"),
 	[VBD_B_SECTORS]       = U64("sectors", PVB_BY_BACK, 0, SECTORS_MAX, 0, "sector-size", "size of the disk"),
 	[VBD_B_INFO]          = U32("info", PVB_BY_BACK, 0, UINT32_MAX, 0, "bits", "1 cdrom, 2 removable, 4 read-only"),
 	[VBD_B_SECTOR_SIZE]   = U32("sector-size", PVB_BY_BACK, 512, 65536, 512, "bytes", "logical sector"),
-	[VBD_B_PHYSICAL_SECTOR_SIZE] = U32("physical-sector-size", PVB_BY_BACK, 512, UINT32_MAX, 512, "bytes", "physical sector"),
+	[VBD_B_PHYSICAL_SECTOR_SIZE] = U32("physical-sector-size", PVB_BY_BACK, 512, UINT32_MAX, 512, "bytes",
+					   "physical sector"),
 	[VBD_B_ERROR]         = OURS("error", 1024, "why the back end gave the device up"),
 	[VBD_B_ALARM]         = OURS("alarm", 1024, "what the operator must decide while requests are held"),
 	[VBD_B_UUID]          = OURS("uuid", 64, "identity of the image"),
@@ -60,13 +69,16 @@ const struct pvb_key pvb_vbd_back[VBD_B_NR] = {
 const struct pvb_key pvb_vbd_front[VBD_F_NR] = {
 	[VBD_F_BACKEND]       = STR("backend", PVB_BY_TOOL, PATH_MAX_, "directory of the back end"),
 	[VBD_F_BACKEND_ID]    = U32("backend-id", PVB_BY_TOOL, 0, DOMID_MAX, 0, "domain", "domain of the back end"),
-	[VBD_F_VIRTUAL_DEVICE] = U32("virtual-device", PVB_BY_TOOL, 0, UINT32_MAX, 0, NULL, "device number in the guest"),
+	[VBD_F_VIRTUAL_DEVICE] = U32("virtual-device", PVB_BY_TOOL, 0, UINT32_MAX, 0, NULL,
+				     "device number in the guest"),
 	[VBD_F_DEVICE_TYPE]   = STR("device-type", PVB_BY_TOOL, 64, "disk or cdrom"),
 	[VBD_F_TRUSTED]       = BOOL("trusted", PVB_BY_TOOL, 1, "0: the front end must bounce all data"),
 	[VBD_F_STATE]         = U32("state", PVB_BY_FRONT, 0, 8, 0, NULL, "xenbus state"),
 	[VBD_F_PROTOCOL]      = STR("protocol", PVB_BY_FRONT, 32, "x86_64-abi, x86_32-abi or arm-abi"),
-	[VBD_F_NUM_QUEUES]    = U32("multi-queue-num-queues", PVB_BY_FRONT, 1, PVB_VBD_MAX_QUEUES, 1, "queues", "queues in use"),
-	[VBD_F_RING_ORDER]    = U32("ring-page-order", PVB_BY_FRONT, 0, PVB_VBD_MAX_RING_ORDER, 0, "log2 pages", "size of each ring"),
+	[VBD_F_NUM_QUEUES]    = U32("multi-queue-num-queues", PVB_BY_FRONT, 1, PVB_VBD_MAX_QUEUES, 1, "queues",
+				    "queues in use"),
+	[VBD_F_RING_ORDER]    = U32("ring-page-order", PVB_BY_FRONT, 0, PVB_VBD_MAX_RING_ORDER, 0, "log2 pages",
+				    "size of each ring"),
 	[VBD_F_PERSISTENT]    = BOOL("feature-persistent", PVB_BY_FRONT, 0, "the front end uses the same grants again"),
 };
 
@@ -74,10 +86,12 @@ const struct pvb_key pvb_vbd_front[VBD_F_NR] = {
 #define RING_PAGE(n)   [VBD_Q_RING_REF0 + n] = RING_REF(#n, "page " #n " of a ring of several pages")
 
 const struct pvb_key pvb_vbd_queue[VBD_Q_NR] = {
-	[VBD_Q_EVENT_CHANNEL] = U32("event-channel", PVB_BY_FRONT, 1, INT32_MAX, 0, "port", "event channel of the queue"),
-	[VBD_Q_RING_REF]      = RING_REF("", "the page of a ring of one page"),
-	RING_PAGE(0), RING_PAGE(1), RING_PAGE(2), RING_PAGE(3), RING_PAGE(4), RING_PAGE(5), RING_PAGE(6), RING_PAGE(7),
-	RING_PAGE(8), RING_PAGE(9), RING_PAGE(10), RING_PAGE(11), RING_PAGE(12), RING_PAGE(13), RING_PAGE(14), RING_PAGE(15),
+	[VBD_Q_EVENT_CHANNEL] =
+		U32("event-channel", PVB_BY_FRONT, 1, INT32_MAX, 0, "port", "event channel of the queue"),
+	[VBD_Q_RING_REF] = RING_REF("", "the page of a ring of one page"),
+	RING_PAGE(0), RING_PAGE(1), RING_PAGE(2), RING_PAGE(3), RING_PAGE(4), RING_PAGE(5), RING_PAGE(6),
+	RING_PAGE(7), RING_PAGE(8), RING_PAGE(9), RING_PAGE(10), RING_PAGE(11), RING_PAGE(12), RING_PAGE(13),
+	RING_PAGE(14), RING_PAGE(15),
 };
 
 /* What a value must look like, for error texts and the man page. */
@@ -140,8 +154,8 @@ int pvb_nodes_parse(const struct pvb_key *key, const char *text, struct pvb_valu
 	return rc;
 }
 
-static int read_key(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *key, struct pvb_value *value,
-		    struct pvb_error *err)
+static int read_key(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *key,
+		    struct pvb_value *value, struct pvb_error *err)
 {
 	char path[PVB_STORE_PATH_MAX + 1];
 	char *text = NULL;
@@ -223,12 +237,14 @@ int pvb_nodes_write_str(struct pvb_store *st, pvb_txn t, const char *dir, const 
 
 void pvb_nodes_row(const struct pvb_key *key, char *buf, size_t len)
 {
-	static const char *const writer[] = { [PVB_BY_TOOL] = "toolstack", [PVB_BY_BACK] = "back end", [PVB_BY_FRONT] = "front end" };
+	static const char *const writer[] = {
+		[PVB_BY_TOOL] = "toolstack", [PVB_BY_BACK] = "back end", [PVB_BY_FRONT] = "front end"
+	};
 	char want[64], def[32] = "-";
 
 	describe(key, want, sizeof(want));
 	if (key->type != PVB_KEY_STR)
 		snprintf(def, sizeof(def), "%" PRIu64, key->def);
-	snprintf(buf, len, "%s%s\t%s\t%s\t%s\t%s\t%s", key->name, key->extension ? "*" : "", want, key->unit ? key->unit : "-",
-		 def, writer[key->writer], key->help);
+	snprintf(buf, len, "%s%s\t%s\t%s\t%s\t%s\t%s", key->name, key->extension ? "*" : "", want,
+		 key->unit ? key->unit : "-", def, writer[key->writer], key->help);
 }

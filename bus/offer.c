@@ -147,8 +147,9 @@ static int offer(struct pvb_store *st, pvb_txn t, void *arg)
 	pvb_device_back_path(a->id, back, sizeof(back));
 	pvb_device_front_path(a->id, front, sizeof(front));
 	if (pvb_store_exists(st, t, back))
-		return pvb_err(a->err, -EEXIST, "%s %u: there is one already (back end %s, front end %s)", a->id->kind, a->id->devid,
-			       pvb_state_name(pvb_state_read(st, t, back)), pvb_state_name(pvb_state_read(st, t, front)));
+		return pvb_err(a->err, -EEXIST, "%s %u: there is one already (back end %s, front end %s)",
+			       a->id->kind, a->id->devid, pvb_state_name(pvb_state_read(st, t, back)),
+			       pvb_state_name(pvb_state_read(st, t, front)));
 	rc = pvb_store_rm(st, t, front);
 	rc = rc < 0 ? rc : make_dir(st, t, front, a->id->front, a->id->back);
 	rc = rc < 0 ? rc : make_dir(st, t, back, a->id->back, a->id->front);
@@ -255,7 +256,8 @@ static int rescind_init(struct rescind_arg *a, const struct pvb_device_id *id, s
 		return rc;
 	pvb_device_back_path(id, a->back, sizeof(a->back));
 	pvb_device_front_path(id, a->front, sizeof(a->front));
-	snprintf(a->back_parent, sizeof(a->back_parent), "/local/domain/%u/backend/%s/%u", id->back, id->kind, id->front);
+	snprintf(a->back_parent, sizeof(a->back_parent), "/local/domain/%u/backend/%s/%u", id->back, id->kind,
+		 id->front);
 	return 0;
 }
 
@@ -274,8 +276,8 @@ int pvb_rescind(struct pvb_store *st, const struct pvb_device_id *id, int timeou
 		front = pvb_state_read(st, PVB_NO_TXN, a.front);
 		rc = pvb_store_txn(st, take_back, &a);
 		if (rc == 0)
-			return pvb_err(err, -EBUSY, "%s %u of domain %u: not released within %d ms (front end %s)", id->kind,
-				       id->devid, id->front, timeout_ms, pvb_state_name(front));
+			return pvb_err(err, -EBUSY, "%s %u of domain %u: not released within %d ms (front end %s)",
+				       id->kind, id->devid, id->front, timeout_ms, pvb_state_name(front));
 		rc = rc == -EALREADY ? 0 : rc;
 	}
 	rc = rc < 0 ? rc : pvb_store_txn(st, remove_both, &a);

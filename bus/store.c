@@ -62,7 +62,8 @@ int pvb_store_open(struct pvb_store **out, const char *spec, struct pvb_error *e
 	}
 	st->xs = open_at(path);
 	if (!st->xs) {
-		rc = pvb_err(err, errno ? -errno : -EIO, "store at %s: %s", path ? path : "its usual place", strerror(errno));
+		rc = pvb_err(err, errno ? -errno : -EIO, "store at %s: %s", path ? path : "its usual place",
+			     strerror(errno));
 		free(path);
 		free(st);
 		return rc;

@@ -47,7 +47,8 @@ int pvb_store_read(struct pvb_store *st, pvb_txn t, const char *path, char **val
 /* Decimal number, nothing else in the value, min <= v <= max: otherwise -EINVAL (no number) or -ERANGE. */
 int pvb_store_read_u64(struct pvb_store *st, pvb_txn t, const char *path, uint64_t min, uint64_t max, uint64_t *value);
 int pvb_store_write(struct pvb_store *st, pvb_txn t, const char *path, const char *value);
-int pvb_store_printf(struct pvb_store *st, pvb_txn t, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int pvb_store_printf(struct pvb_store *st, pvb_txn t, const char *path, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 int pvb_store_mkdir(struct pvb_store *st, pvb_txn t, const char *path);
 int pvb_store_rm(struct pvb_store *st, pvb_txn t, const char *path); /* 0 also when it was not there */
 /* Children's names, malloc'ed array of *nr; free with pvb_store_list_free(). */
@@ -80,7 +81,8 @@ int pvb_store_attach(struct pvb_store *st, struct pvb_loop *loop);
 int pvb_store_dispatch(struct pvb_store *st, int timeout_ms);
 /* Wait, delivering events, until *path* holds what done(value, arg) accepts (value NULL: no node), or
  * -ETIMEDOUT.  Event-driven: a watch on the path. For tools, which have nothing else to do. */
-int pvb_store_wait(struct pvb_store *st, const char *path, bool (*done)(const char *value, void *arg), void *arg, int timeout_ms);
+int pvb_store_wait(struct pvb_store *st, const char *path, bool (*done)(const char *value, void *arg), void *arg,
+		   int timeout_ms);
 
 /* Decimal text to number, strictly: digits only, no sign, no blanks, no overflow, no leading "0x". */
 int pvb_parse_u64(const char *text, uint64_t min, uint64_t max, uint64_t *value);

@@ -84,7 +84,8 @@ int pvb_vdev_parse(const char *vdev, uint32_t *devid, struct pvb_error *err)
 		*devid = (uint32_t)number;
 		return 0;
 	}
-	return pvb_err(err, -EINVAL, "virtual device \"%.60s\" is not xvda.., hda..hdd, sda..sdp, d0.. or a number", vdev);
+	return pvb_err(err, -EINVAL, "virtual device \"%.60s\" is not xvda.., hda..hdd, sda..sdp, d0.. or a number",
+		       vdev);
 }
 
 static void letters(uint32_t disk, char out[8])

@@ -344,7 +344,8 @@ static int check_value(struct pvb_store *st, const char *path, bool (*done)(cons
 	return rc;
 }
 
-int pvb_store_wait(struct pvb_store *st, const char *path, bool (*done)(const char *value, void *arg), void *arg, int timeout_ms)
+int pvb_store_wait(struct pvb_store *st, const char *path, bool (*done)(const char *value, void *arg), void *arg,
+		   int timeout_ms)
 {
 	uint64_t deadline = pvb_now_ms() + (timeout_ms > 0 ? (unsigned)timeout_ms : 0);
 	struct pvb_watch *w;

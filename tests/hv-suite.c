@@ -18,7 +18,8 @@ static int setup(void **state)
 {
 	struct pvb_error err = { 0 };
 
-	if (pvb_hv_open(&back, suite.back, PVB_HV_BACK, &err) < 0 || pvb_hv_open(&front, suite.front, PVB_HV_FRONT, &err) < 0) {
+	if (pvb_hv_open(&back, suite.back, PVB_HV_BACK, &err) < 0 ||
+	    pvb_hv_open(&front, suite.front, PVB_HV_FRONT, &err) < 0) {
 		print_error("%s\n", err.text);
 		return -1;
 	}
@@ -282,12 +283,15 @@ static void test_ungrant_mapped(void **state)
 
 static struct pvb_copy from_grant(uint32_t ref, uint16_t offset, void *to, uint16_t len)
 {
-	return (struct pvb_copy){ .src = { .ref = ref, .domid = (uint16_t)front_domid, .offset = offset }, .dst.local = to, .len = len };
+	return (struct pvb_copy){ .src = { .ref = ref, .domid = (uint16_t)front_domid, .offset = offset },
+				  .dst.local = to,
+				  .len = len };
 }
 
 static struct pvb_copy to_grant(const void *from, uint32_t ref, uint16_t offset, uint16_t len)
 {
-	return (struct pvb_copy){ .src.local = (void *)from, .dst = { .ref = ref, .domid = (uint16_t)front_domid, .offset = offset },
+	return (struct pvb_copy){ .src.local = (void *)from,
+				  .dst = { .ref = ref, .domid = (uint16_t)front_domid, .offset = offset },
 				  .len = len };
 }
 
@@ -914,11 +918,31 @@ static void test_storm(void **state)
 static int run_all(const char *name)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_open_errors), T(test_map), T(test_map_order), T(test_map_all_or_nothing), T(test_map_read_only),
-		T(test_map_foreign), T(test_wrong_side), T(test_map_soak), T(test_ungrant_mapped), T(test_copy),
-		T(test_copy_between_grants), T(test_copy_many), T(test_copy_mixed), T(test_copy_revoked), T(test_faults),
-		T(test_event), T(test_event_masked), T(test_event_many), T(test_event_refused), T(test_event_peer_gone),
-		T(test_event_threads), T(test_restrict), T(test_close_full), T(test_dispatch), T(test_storm),
+		T(test_open_errors),
+		T(test_map),
+		T(test_map_order),
+		T(test_map_all_or_nothing),
+		T(test_map_read_only),
+		T(test_map_foreign),
+		T(test_wrong_side),
+		T(test_map_soak),
+		T(test_ungrant_mapped),
+		T(test_copy),
+		T(test_copy_between_grants),
+		T(test_copy_many),
+		T(test_copy_mixed),
+		T(test_copy_revoked),
+		T(test_faults),
+		T(test_event),
+		T(test_event_masked),
+		T(test_event_many),
+		T(test_event_refused),
+		T(test_event_peer_gone),
+		T(test_event_threads),
+		T(test_restrict),
+		T(test_close_full),
+		T(test_dispatch),
+		T(test_storm),
 	};
 
 	return cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -578,10 +578,13 @@ static void test_nodes_read(void **state)
 	assert_int_equal(pvb_nodes_write_u64(st, PVB_NO_TXN, at("dev"), &pvb_vbd_front[VBD_F_NUM_QUEUES], 0), -ERANGE);
 	assert_int_equal(pvb_nodes_write_u64(st, PVB_NO_TXN, at("dev"), &pvb_vbd_front[VBD_F_NUM_QUEUES], 8), 0);
 	expect("dev/multi-queue-num-queues", "8");
-	assert_int_equal(pvb_nodes_write_str(st, PVB_NO_TXN, at("dev"), &pvb_vbd_front[VBD_F_PROTOCOL], "a\nb"), -EINVAL);
-	assert_int_equal(pvb_nodes_write_str(st, PVB_NO_TXN, at("dev"), &pvb_vbd_front[VBD_F_PROTOCOL], "x86_32-abi"), 0);
+	assert_int_equal(pvb_nodes_write_str(st, PVB_NO_TXN, at("dev"), &pvb_vbd_front[VBD_F_PROTOCOL], "a\nb"),
+			 -EINVAL);
+	assert_int_equal(pvb_nodes_write_str(st, PVB_NO_TXN, at("dev"), &pvb_vbd_front[VBD_F_PROTOCOL], "x86_32-abi"),
+			 0);
 	expect("dev/protocol", "x86_32-abi");
-	assert_int_equal(pvb_nodes_write_str(st, PVB_NO_TXN, at("dev"), &pvb_vbd_front[VBD_F_RING_ORDER], "1"), -EINVAL);
+	assert_int_equal(pvb_nodes_write_str(st, PVB_NO_TXN, at("dev"), &pvb_vbd_front[VBD_F_RING_ORDER], "1"),
+			 -EINVAL);
 	/* a directory that is not there has no keys */
 	assert_int_equal(pvb_nodes_read(st, PVB_NO_TXN, at("nothing"), pvb_vbd_back, VBD_B_NR,
 					(struct pvb_value[VBD_B_NR]){ { 0 } }, &err), 0);
@@ -614,7 +617,9 @@ static void test_state(void **state)
 /* A kind no driver of any domain knows. */
 static struct pvb_device_id device(void)
 {
-	return (struct pvb_device_id){ .kind = "pvbsuite", .class = "pvbsuite", .back = self, .front = self, .devid = 3 };
+	return (struct pvb_device_id){
+		.kind = "pvbsuite", .class = "pvbsuite", .back = self, .front = self, .devid = 3
+	};
 }
 
 static const struct pvb_pair back_keys[] = { { "params", "raw:/x" }, { "mode", "w" } };
@@ -761,9 +766,25 @@ static void test_rescind(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(test_open_errors), T(test_nodes), T(test_nul), T(test_paths), T(test_domains), T(test_rights), T(test_txn), T(test_txn_starved),
-		T(test_txn_concurrent), T(test_watch), T(test_unwatch_in_callback), T(test_watch_flood), T(test_watch_overflow),
-		T(test_watch_loop), T(test_wait), T(test_nodes_read), T(test_state), T(test_offer), T(test_rescind),
+		T(test_open_errors),
+		T(test_nodes),
+		T(test_nul),
+		T(test_paths),
+		T(test_domains),
+		T(test_rights),
+		T(test_txn),
+		T(test_txn_starved),
+		T(test_txn_concurrent),
+		T(test_watch),
+		T(test_unwatch_in_callback),
+		T(test_watch_flood),
+		T(test_watch_overflow),
+		T(test_watch_loop),
+		T(test_wait),
+		T(test_nodes_read),
+		T(test_state),
+		T(test_offer),
+		T(test_rescind),
 	};
 	int failed;
 

@@ -315,9 +315,13 @@ static void test_backoff(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		T(test_level), T(test_pause), T(test_remove_other), T(test_remove_self), T(test_pause_other), T(test_bad_fd),
-		T(test_timer_order), T(test_timer_cancel), T(test_timer_zero), T(test_timer_removed_when_due),
-		T(test_run_and_nested), T(test_free_full), T(test_backoff),
+		T(test_level),		T(test_pause),
+		T(test_remove_other),	T(test_remove_self),
+		T(test_pause_other),	T(test_bad_fd),
+		T(test_timer_order),	T(test_timer_cancel),
+		T(test_timer_zero),	T(test_timer_removed_when_due),
+		T(test_run_and_nested), T(test_free_full),
+		T(test_backoff),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

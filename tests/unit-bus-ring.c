@@ -131,7 +131,8 @@ static void test_exactly_full(void **state)
 }
 
 static const uint32_t extremes[] = {
-	0, 1, 31, 32, 33, 63, 64, 1023, 1024, 1025, 0x7ffffffe, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffe0, 0xfffffffe, 0xffffffff,
+	0,    1,	  31,	      32,	  33,	      63,	  64,	      1023,	  1024,
+	1025, 0x7ffffffe, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffe0, 0xfffffffe, 0xffffffff,
 };
 #define NR_EXTREMES (sizeof(extremes) / sizeof(*extremes))
 

@@ -141,7 +141,9 @@ static void test_tables(void **state)
 /* What a guest may put into multi-queue-num-queues and ring-page-order (xsa.md A2, CVE-2026-45890). */
 static void test_hostile_numbers(void **state)
 {
-	static const char *const bad[] = { "", "0", "-1", " 4", "4x", "0x4", "999999999999", "9", "4\n", "18446744073709551617" };
+	static const char *const bad[] = {
+		"", "0", "-1", " 4", "4x", "0x4", "999999999999", "9", "4\n", "18446744073709551617"
+	};
 	struct pvb_error err = { 0 };
 	struct pvb_value v;
 	unsigned i;
@@ -230,9 +232,15 @@ static void test_vdev(void **state)
 static void test_vdev_bad(void **state)
 {
 	static const char *const bad[] = {
-		"", "xvd", "xvdA", "xvda0", "xvda01", "xvda256", "xvda1x", "xvda ", "hde", "hdaa", "hda64", "sdq", "sda16", "d", "dp1",
-		"d0p", "d0p0", "d1048576", "d0p256", "d0x1", "2147483648", "-1", "0x10", "xvdzzzzzzzzzzzzzzzzzzzz", "vda", "/dev/xvda",
-		"xvda99999999999999999999",
+		"",	  "xvd",       "xvdA",
+		"xvda0",  "xvda01",    "xvda256",
+		"xvda1x", "xvda ",     "hde",
+		"hdaa",	  "hda64",     "sdq",
+		"sda16",  "d",	       "dp1",
+		"d0p",	  "d0p0",      "d1048576",
+		"d0p256", "d0x1",      "2147483648",
+		"-1",	  "0x10",      "xvdzzzzzzzzzzzzzzzzzzzz",
+		"vda",	  "/dev/xvda", "xvda99999999999999999999",
 	};
 	struct pvb_error err;
 	uint32_t id = 5;
@@ -256,11 +264,20 @@ static void test_vdev_bad(void **state)
 static void test_device_path(void **state)
 {
 	static const char *const bad[] = {
-		"", "/local/domain/0/backend/vbd/1", "/local/domain/0/backend/vbd/1/", "/local/domain//backend/vbd/1/2",
-		"/local/domain/0/backend//1/2", "/local/domain/x/backend/vbd/1/2", "/local/domain/0/device/vbd/1/2",
-		"/local/domain/0/backend/vbd/-1/2", "/local/domain/99999/backend/vbd/1/2", "local/domain/0/backend/vbd/1/2",
-		"/local/domain/0/backend/sixteenlettersss/1/2", "/local/domain/0/backend/vbd/1/4294967296",
-		"/local/domain/0/backend/vbd/1/2x", "/local/domain/0000000000000000000/backend/vbd/1/2",
+		"",
+		"/local/domain/0/backend/vbd/1",
+		"/local/domain/0/backend/vbd/1/",
+		"/local/domain//backend/vbd/1/2",
+		"/local/domain/0/backend//1/2",
+		"/local/domain/x/backend/vbd/1/2",
+		"/local/domain/0/device/vbd/1/2",
+		"/local/domain/0/backend/vbd/-1/2",
+		"/local/domain/99999/backend/vbd/1/2",
+		"local/domain/0/backend/vbd/1/2",
+		"/local/domain/0/backend/sixteenlettersss/1/2",
+		"/local/domain/0/backend/vbd/1/4294967296",
+		"/local/domain/0/backend/vbd/1/2x",
+		"/local/domain/0000000000000000000/backend/vbd/1/2",
 	};
 	struct pvb_device_id id, in = { .kind = "vbd3", .class = "vbd", .back = 0, .front = 7, .devid = 51712 };
 	char kind[16], path[128];
@@ -348,7 +365,8 @@ static void test_state_steps(void **state)
 		}
 		for (to = 0; to < PVB_NR_STATES; to++)
 			if (to == PVB_UNKNOWN || to == PVB_INITIALISING || to == PVB_INITIALISED)
-				assert_int_equal(pvb_state_step_back(from, to), from >= PVB_RECONFIGURING ? PVB_CONNECTED : from);
+				assert_int_equal(pvb_state_step_back(from, to),
+						 from >= PVB_RECONFIGURING ? PVB_CONNECTED : from);
 	}
 	assert_int_equal(pvb_state_step_back(PVB_CONNECTED, PVB_INIT_WAIT), PVB_CLOSING);
 	assert_int_equal(pvb_state_step_back(PVB_CLOSED, PVB_CONNECTED), PVB_INIT_WAIT);

@@ -146,7 +146,8 @@ static int xen_open(struct pvb_hv *hv, const char *arg, unsigned flags, struct p
 /* ---- mapping and copying --------------------------------------------------------------------------- */
 
 /* The library maps all or nothing: gntdev's mmap fails when one grant does, whatever sign its status has. */
-static int xen_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *map)
+static int xen_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable,
+		   struct pvb_map *map)
 {
 	struct xen_hv *x = hv->priv;
 	void *addr;
