@@ -35,7 +35,7 @@ struct bqueue {
 	struct pvb_event *event;
 	struct held held[1024];
 	unsigned nr_held;
-	uint64_t last_id;        /* of an answered request */
+	bool jumped;             /* rsp_prod is a lie: do not put it right again */
 };
 
 struct fback {
@@ -259,6 +259,7 @@ static void respond(struct bqueue *q, uint64_t id, uint8_t op, int16_t status)
 
 static void jump(struct bqueue *q, uint32_t to)
 {
+	q->jumped = true;
 	pvb_ring_store(&q->ring.sh->rsp_prod, to);
 	pvb_ring_mb();
 	pvb_event_notify(q->event);
@@ -273,7 +274,7 @@ static void answer_one(struct bqueue *q, const struct held *h, bool was_indirect
 	} else {
 		switch (fb->opt.lie) {
 		case FBACK_WRONG_ID:
-			respond(q, h->id + 17, h->op, h->status);
+			respond(q, h->id + 4711, h->op, h->status);
 			return;
 		case FBACK_HUGE_ID:
 			respond(q, UINT64_MAX, h->op, h->status);
@@ -283,8 +284,8 @@ static void answer_one(struct bqueue *q, const struct held *h, bool was_indirect
 			return;
 		case FBACK_DUPLICATE:
 			respond(q, h->id, h->op, h->status);
-			if (q->ring.cons - q->ring.prod > 0)
-				respond(q, h->id, h->op, h->status);
+			respond(q, h->id, h->op, h->status);
+			fb->opt.lie = FBACK_SILENT; /* one answer too many in all would be a producer that jumped */
 			return;
 		case FBACK_WRONG_OP:
 			respond(q, h->id, h->op ^ 1, h->status);
@@ -302,7 +303,7 @@ static void answer_one(struct bqueue *q, const struct held *h, bool was_indirect
 			jump(q, q->ring.cons + 1);
 			return;
 		case FBACK_PROD_BACK:
-			jump(q, q->ring.prod - 1);
+			jump(q, q->ring.pushed - 1);
 			return;
 		case FBACK_SILENT:
 			return;
@@ -311,7 +312,6 @@ static void answer_one(struct bqueue *q, const struct held *h, bool was_indirect
 		}
 	}
 	respond(q, h->id, h->op, h->status);
-	q->last_id = h->id;
 }
 
 static void answer_all(struct bqueue *q)
@@ -321,7 +321,7 @@ static void answer_all(struct bqueue *q)
 	for (unsigned i = 0; i < q->nr_held; i++)
 		answer_one(q, &q->held[fb->opt.reverse ? q->nr_held - 1 - i : i], fb->counts.indirect > 0);
 	q->nr_held = 0;
-	if (pvb_ring_back_push(&q->ring))
+	if (!q->jumped && pvb_ring_back_push(&q->ring))
 		pvb_event_notify(q->event);
 }
 
@@ -449,7 +449,7 @@ static void on_front(void *arg, const char *path)
 		break;
 	case 6:
 		disconnect(fb);
-		if (fb->state >= 2 && fb->state < 6)
+		if (fb->state > 2 && fb->state < 6)
 			set_state(fb, 6);
 		break;
 	}

@@ -111,7 +111,7 @@ static int publish(struct pvb_store *st, pvb_txn t, void *arg)
 {
 	const struct publishing *p = arg;
 	struct hfront *h = p->h;
-	char sub[16] = "", key[32];
+	char sub[24] = "", key[32];
 	int rc = write_in(h, t, "", "protocol", h->wire->protocol);
 
 	if (rc == 0 && h->queues > 1)

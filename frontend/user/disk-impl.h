@@ -103,6 +103,7 @@ struct pvf_disk {
 	unsigned ring_order;
 	bool stopping;             /* pvf_disk_stop() was called */
 	bool dead;                 /* the back end lied */
+	bool was_live;             /* this device, once */
 	bool changed;              /* tell the owner at the end of this step */
 	enum pvb_state own;        /* as we wrote it last */
 	uint64_t since_ms;         /* of this phase */

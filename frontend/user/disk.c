@@ -169,6 +169,7 @@ static void abandon(struct pvf_disk *disk, enum pvf_phase phase)
 	free(disk->back);
 	disk->back = NULL;
 	disk->dead = false;
+	disk->was_live = false;
 	disk->retry_ms = 0;
 	disk->info.generation++;
 	disk->own = PVB_INITIALISING;
@@ -359,6 +360,7 @@ static void offered(struct pvf_disk *disk, struct view *v)
 		memset(&disk->error, 0, sizeof(disk->error));
 		publish_error(disk);
 		disk->stats.connects++;
+		disk->was_live = true;
 		set_phase(disk, PVF_LIVE);
 		issue_all(disk);
 		return;
@@ -393,7 +395,8 @@ static void down(struct pvf_disk *disk, struct view *v)
 {
 	if (disk->stopping || !v->online)
 		return;
-	if (v->peer == PVB_INIT_WAIT || (v->peer == PVB_CLOSED && disk->opt.wait)) {
+	/* in 6 it waits for our 1; one that never served us may have its reasons and must come to 2 itself */
+	if (v->peer == PVB_INIT_WAIT || (v->peer == PVB_CLOSED && (disk->opt.wait || disk->was_live))) {
 		set_phase(disk, PVF_WAITING);
 		pvf_disk_poke(disk);
 	}

@@ -198,7 +198,7 @@ uint16_t export_flags(const struct pvf_disk *disk);
 
 /* nbd-transmit.c */
 bool transmit_input(struct nbd_conn *c);          /* consume in[]; false: close */
-bool transmit_stuck(const struct nbd_conn *c);    /* nothing can be read before something is freed */
+bool transmit_stuck(struct nbd_conn *c);          /* after a try: nothing can be read before something is freed */
 int transmit_receive(struct nbd_conn *c);         /* read() in the best place: > 0, 0 end, -EAGAIN, -errno */
 int transmit_flush(struct nbd_conn *c);           /* send replies: 0, -EAGAIN, -errno */
 #endif

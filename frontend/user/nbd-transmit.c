@@ -180,11 +180,13 @@ static bool get_buffer(struct nbd_cmd *cmd)
 	return true;
 }
 
-bool transmit_stuck(const struct nbd_conn *c)
+bool transmit_stuck(struct nbd_conn *c)
 {
 	if (c->drain > 0)
 		return false;
-	return c->cur != NULL ? needs_buffer(c->cur) : c->free == NULL;
+	if (c->cur != NULL)
+		return needs_buffer(c->cur) && !get_buffer(c->cur);
+	return c->free == NULL;
 }
 
 static void start(struct nbd_cmd *cmd)
@@ -204,7 +206,7 @@ static bool advance(struct nbd_conn *c)
 	struct nbd_cmd *cmd = c->cur;
 	uint32_t n;
 
-	if (needs_buffer(cmd) && !get_buffer(cmd))
+	if (transmit_stuck(c))
 		return false;
 	if (cmd->type == NBD_CMD_WRITE && cmd->received < cmd->length) {
 		n = c->in_len - c->in_pos;
@@ -312,8 +314,6 @@ int transmit_receive(struct nbd_conn *c)
 	c->in_len -= c->in_pos;
 	c->in_pos = 0;
 	if (cmd != NULL) {
-		if (needs_buffer(cmd))
-			return -EAGAIN;
 		rest = cmd->length - cmd->received;
 		iov[nr].iov_base = (uint8_t *)slab_addr(c->slab, cmd->page) + cmd->received;
 		iov[nr++].iov_len = rest;

@@ -389,7 +389,7 @@ static int answer(struct pvf_queue *q, const struct pvf_rsp *rsp)
 
 static int lied(struct pvf_queue *q)
 {
-	pvf_disk_dead(q->disk, "queue %u: response producer %u behind %u read ones, %u requests outstanding", q->nr,
+	pvf_disk_dead(q->disk, "queue %u: response producer %#x, %#x were read and %u requests are outstanding", q->nr,
 		      pvb_ring_load(&q->ring.sh->rsp_prod), q->ring.cons, q->ring.pushed - q->ring.cons);
 	return -EPROTO;
 }
