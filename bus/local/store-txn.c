@@ -75,13 +75,12 @@ int lst_tnode_get(struct lst_txn *t, const char *path, size_t len, struct lst_tn
 		n->generation = outside->generation;
 		n->children_generation = outside->children_generation;
 	}
+	n->hash_next = t->buckets[n->hash & (t->nr_buckets - 1)];
+	t->buckets[n->hash & (t->nr_buckets - 1)] = n;
 	*t->tail = n;
 	t->tail = &n->next;
 	t->nr++;
 	grow(t);
-	n->hash_next = t->buckets[n->hash & (t->nr_buckets - 1)];
-	if (n->hash_next != n)
-		t->buckets[n->hash & (t->nr_buckets - 1)] = n;
 	charge(t, (int64_t)(sizeof(*n) + len + 1) + state_bytes(n));
 	*out = n;
 	return 0;
