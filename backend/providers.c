@@ -14,6 +14,14 @@ const struct provider *const providers[] = {
 	&file_provider,
 	&null_provider,
 	&mem_provider,
+#ifdef HAVE_NBD
+	&nbd_provider,
+	&qcow2_provider,
+	&vmdk_provider,
+	&vhd_provider,
+	&vhdx_provider,
+	&vdi_provider,
+#endif
 	&fault_provider,
 	&delay_provider,
 	NULL

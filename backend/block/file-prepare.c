@@ -30,6 +30,14 @@ static bool is_disk(const struct stat *st)
 	return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode);
 }
 
+void file_identity(const struct stat *st, char identity[64])
+{
+	if (S_ISBLK(st->st_mode))
+		snprintf(identity, 64, "block %u:%u", major(st->st_rdev), minor(st->st_rdev));
+	else
+		snprintf(identity, 64, "file %u:%u %ju", major(st->st_dev), minor(st->st_dev), (uintmax_t)st->st_ino);
+}
+
 /* A device that is mounted or has a mounted partition, or is part of a volume group, can not be claimed: then
  * no guest may write to it.  The claim is given up at once: a guest that is migrated to this host has the
  * disk opened twice for a while. */
@@ -48,7 +56,7 @@ static int check_claim(const struct target *t, struct pvb_error *err)
 	return 0;
 }
 
-static int open_path(const struct target *t, bool readonly, struct stat *st, struct pvb_error *err)
+int file_open_path(const struct target *t, bool readonly, struct stat *st, struct pvb_error *err)
 {
 	int flags = (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 	const char *path = t->arg;
@@ -73,6 +81,18 @@ static int open_path(const struct target *t, bool readonly, struct stat *st, str
 	return fd;
 }
 
+int file_cache(const struct target *t, bool *direct_io_safe, struct pvb_error *err)
+{
+	static const char *const caches[] = { "auto", "direct", "buffered", NULL };
+	static const char *const off_on[] = { "off", "on", NULL };
+	int safe = target_choice(t, "direct-io-safe", off_on, 0, err);
+
+	if (safe < 0)
+		return safe;
+	*direct_io_safe = safe;
+	return target_choice(t, "cache", caches, CACHE_AUTO, err);
+}
+
 static int check(const struct target *t, int fd, bool readonly, const struct stat *st, struct pvb_error *err)
 {
 	int ro = 0, rc;
@@ -93,9 +113,13 @@ int file_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS
 {
 	struct facts facts;
 	struct stat st;
+	bool safe;
 	int rc, fd;
 
-	fd = open_path(t, readonly, &st, err);
+	rc = file_cache(t, &safe, err);
+	if (rc < 0)
+		return rc;
+	fd = file_open_path(t, readonly, &st, err);
 	if (fd < 0)
 		return fd;
 	rc = check(t, fd, readonly, &st, err);
@@ -111,10 +135,7 @@ int file_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS
 	fds[0] = fd;
 	fds[1] = rc;
 	*nr_fds = 2;
-	if (S_ISBLK(st.st_mode))
-		snprintf(identity, 64, "block %u:%u", major(st.st_rdev), minor(st.st_rdev));
-	else
-		snprintf(identity, 64, "file %u:%u %ju", major(st.st_dev), minor(st.st_dev), (uintmax_t)st.st_ino);
+	file_identity(&st, identity);
 	return 0;
 fail:
 	close(fd);

@@ -282,23 +282,19 @@ static void file_submit(struct disk *disk, struct bio **bios, unsigned nr)
 static int choose_mode(struct file *f, const struct target *t, const struct facts *facts, uint64_t size,
 		       struct pvb_error *err)
 {
-	static const char *const words[] = { "auto", "direct", "buffered", NULL };
-	static const char *const off_on[] = { "off", "on", NULL };
-	int cache = target_choice(t, "cache", words, 0, err);
-	int safe = target_choice(t, "direct-io-safe", off_on, 0, err);
-	bool possible = facts->direct_align && size % facts->direct_align == 0;
-	int flags;
+	bool possible = facts->direct_align && size % facts->direct_align == 0, safe;
+	int cache = file_cache(t, &safe, err), flags;
 
-	if (cache < 0 || safe < 0)
-		return cache < 0 ? cache : safe;
-	if (cache == 1 && !facts->direct_align)
+	if (cache < 0)
+		return cache;
+	if (cache == CACHE_DIRECT && !facts->direct_align)
 		return pvb_err(err, -EINVAL, "%s: cache=direct, but there is no O_DIRECT on this file system", t->arg);
-	if (cache == 1 && !possible)
+	if (cache == CACHE_DIRECT && !possible)
 		return pvb_err(err, -EINVAL, "%s: cache=direct: size %llu is not a multiple of %u, as O_DIRECT needs here",
 			       t->arg, (unsigned long long)size, facts->direct_align);
 	if (facts->in_memory)
 		f->mode = NOW;
-	else if (cache == 1 || (cache == 0 && possible && (!facts->network || safe)))
+	else if (cache == CACHE_DIRECT || (cache == CACHE_AUTO && possible && (!facts->network || safe)))
 		f->mode = DIRECT;
 	else
 		f->mode = CACHED;
