@@ -3,6 +3,7 @@
 #include "config.h"
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -394,44 +395,44 @@ int cfg_read(struct cfg **out, const char *file, char *const *settings, unsigned
 
 /* --- keys -------------------------------------------------------------------------------------------- */
 
-static unsigned near(const char *a, const char *b)
+/* How far apart two words are: 2 for a letter too many, too few or two swapped, 3 for a wrong one. */
+static unsigned distance(const char *a, const char *b)
 {
-	unsigned row[64], nb = strlen(b);
+	unsigned rows[3][64], nb = (unsigned)strlen(b);
 
 	if (nb > 63)
-		return UINT32_MAX;
+		return UINT_MAX;
 	for (unsigned j = 0; j <= nb; j++)
-		row[j] = j;
+		rows[0][j] = 2 * j;
 	for (unsigned i = 1; a[i - 1]; i++) {
-		unsigned diag = row[0], up;
+		unsigned *row = rows[i % 3], *up = rows[(i - 1) % 3], *up2 = rows[(i + 1) % 3];
 
-		row[0] = i;
+		row[0] = 2 * i;
 		for (unsigned j = 1; j <= nb; j++) {
-			unsigned best = diag + (a[i - 1] != b[j - 1]);
+			unsigned best = up[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 3);
 
-			up = row[j];
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && diag < best)
-				best = diag; /* two letters swapped count about once */
-			if (up + 1 < best)
-				best = up + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			diag = up;
+			if (up[j] + 2 < best)
+				best = up[j] + 2;
+			if (row[j - 1] + 2 < best)
+				best = row[j - 1] + 2;
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && up2[j - 2] + 2 < best)
+				best = up2[j - 2] + 2;
 			row[j] = best;
 		}
 	}
-	return row[nb];
+	return rows[strlen(a) % 3][nb];
 }
 
 const char *cfg_suggest(const char *key)
 {
+	size_t len = strlen(key);
+	unsigned limit = len < 5 ? 3 : len < 10 ? 5 : 7, best_d = limit + 1;
 	const char *best = NULL;
-	unsigned limit = strlen(key) < 5 ? 1 : strlen(key) < 10 ? 2 : 3, best_d = limit + 1;
 
-	if (strlen(key) > 63)
+	if (len < 2 || len > 63)
 		return NULL;
 	for (const struct cfg_key *k = cfg_keys; k->name; k++) {
-		unsigned d = near(key, k->name);
+		unsigned d = distance(key, k->name);
 
 		if (d < best_d) {
 			best_d = d;

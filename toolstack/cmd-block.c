@@ -19,8 +19,7 @@ int cmd_block_attach(struct pvl *p)
 	if (p->dry_run)
 		rc = p->ops->block_plan(p, specs, p->argc - 1, &obj, &err);
 	else
-		rc = p->ops->block_attach(p->host, domid, specs, p->argc - 1, !pvl_opt(p, "no-wait"), pvl_timeout(p, 10000),
-					  &obj, &err);
+		rc = p->ops->block_attach(p->host, domid, specs, p->argc - 1, !pvl_opt(p, "no-wait"), p->timeout_ms, &obj, &err);
 	if (rc)
 		return pvl_fail(p, &err);
 	if (p->dry_run && !p->json) {
@@ -57,7 +56,8 @@ int cmd_block_detach(struct pvl *p)
 int cmd_block_list(struct pvl *p)
 {
 	static const struct out_col cols[] = {
-		{ "devid", "Vdev", -5 }, { "backend_domid", "BE", -3 }, { "handle", "handle", -6 }, { "state", "state", -5 },
+		/* xl calls the front end's domain "handle" */
+		{ "devid", "Vdev", -5 }, { "backend_domid", "BE", -3 }, { "domid", "handle", -6 }, { "state", "state", -5 },
 		{ "event_channel", "evt-ch", -6 }, { "ring_ref", "ring-ref", -8 }, { "backend_path", "BE-path", -30 },
 	}, name[] = { { "vdev", "Vdev", 0 } };
 	struct json_object *rows = out_arr();
@@ -76,12 +76,8 @@ int cmd_block_list(struct pvl *p)
 			rc = pvl_fail(p, &err);
 			continue;
 		}
-		for (unsigned d = 0; d < nr; d++) {
-			struct json_object *row = block_json(&list[d]);
-
-			out_int(row, "domid", domid);
-			json_object_array_add(rows, row);
-		}
+		for (unsigned d = 0; d < nr; d++)
+			json_object_array_add(rows, block_json(&list[d]));
 		block_list_free(list, nr);
 	}
 	if (rc && p->json)

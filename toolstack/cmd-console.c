@@ -2,6 +2,7 @@
 /* console and monitor: commands that stay with one domain. */
 #include "config.h"
 #include <limits.h>
+#include <sys/prctl.h>
 #include "cmd.h"
 #include "host.h"
 #include "output.h"
@@ -37,6 +38,7 @@ int cmd_monitor(struct pvl *p)
 		return pvl_usage(p, "--ready-fd \"%s\" is not a descriptor", fd);
 	if (pvl_domain(p, p->argv[0], false, &domid))
 		return PVL_FAIL;
+	prctl(PR_SET_NAME, "pvl-monitor"); /* started as /proc/self/exe it would show as "exe" */
 	if (p->dry_run)
 		pvl_note(p, "would watch domain %u", domid);
 	else if (!p->ops->monitor || p->ops->monitor(p->host, domid, fd ? (int)n : -1, &err))

@@ -120,6 +120,14 @@ static int take_word(struct diskspec *d, const char *part, struct pvb_error *err
 	return rc ? rc : 1;
 }
 
+/* "word=": a misspelt key, and not the name of a file */
+static bool looks_like_key(const char *part)
+{
+	size_t n = strspn(part, "abcdefghijklmnopqrstuvwxyz-_");
+
+	return n && part[n] == '=';
+}
+
 static int take_positional(struct diskspec *d, const char *part, int *place, struct pvb_error *err)
 {
 	static const char *const old[] = { "phy:", "file:", "aio:", "tap:", "tap2:", NULL };
@@ -145,9 +153,15 @@ static int take_positional(struct diskspec *d, const char *part, int *place, str
 
 static int parse_one(struct diskspec *d, const char *spec, int *place, struct pvb_error *err)
 {
-	char *copy = strdup(spec), *next = copy, *part;
-	int rc = copy ? 0 : pvb_err(err, -ENOMEM, "disk: out of memory");
+	char *copy, *next, *part;
+	int rc = 0;
 
+	for (const char *c = spec; *c; c++) /* it goes on into store nodes and scripts */
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return pvb_err(err, -EINVAL, "disk: control character 0x%02x in \"%s\"", (unsigned char)*c, spec);
+	copy = next = strdup(spec);
+	if (!copy)
+		return pvb_err(err, -ENOMEM, "disk: out of memory");
 	while (next && !rc) {
 		next += strspn(next, " \t");
 		if (strncmp(next, "target=", 7) == 0) { /* takes the rest, commas and all */
@@ -156,7 +170,7 @@ static int parse_one(struct diskspec *d, const char *spec, int *place, struct pv
 		}
 		part = strsep(&next, ",");
 		rc = take_word(d, part, err);
-		if (rc == 0 && strchr(part, '=') && *place > 0)
+		if (rc == 0 && looks_like_key(part))
 			rc = pvb_err(err, -EINVAL, "disk: \"%s\": unknown key", part);
 		else if (rc == 0)
 			rc = take_positional(d, part, place, err);
@@ -180,6 +194,8 @@ int diskspec_parse(struct diskspec *out, const char *const *specs, int nr, struc
 		rc = pvb_err(err, -EINVAL, "disk %s: no target", d.vdev);
 	if (!rc && !d.target)
 		rc = set(&d.target, "", "target", err);
+	if (!rc && *d.target && d.target[strlen(d.target) - 1] == ',')
+		rc = pvb_err(err, -EINVAL, "disk %s: target \"%s\" ends with a comma, which libxl would drop", d.vdev, d.target);
 	if (!rc && !d.format)
 		rc = set(&d.format, "raw", "format", err);
 	if (d.cdrom)

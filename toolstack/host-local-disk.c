@@ -83,6 +83,7 @@ static void fill_block(struct host *h, uint32_t domid, const struct diskspec *d,
 	char path[160];
 
 	pvb_device_front_path(&id, path, sizeof(path));
+	b->domid = domid;
 	b->devid = d->devid;
 	snprintf(b->vdev, sizeof(b->vdev), "%.15s", d->vdev);
 	b->front_state = number_or(h->store, path, "state", -1);
@@ -219,6 +220,8 @@ int local_block_attach(struct host *h, uint32_t domid, const char *const *specs,
 	if (rc)
 		return rc;
 	guest = local_recorded(h, domid, "guest");
+	if (timeout_ms < 0)
+		timeout_ms = 20000;
 	if (!guest)
 		rc = pvb_err(err, -ENOENT, "domain %u was not made by pvl: it has no record", domid);
 	free(guest);

@@ -80,7 +80,7 @@ static int local_open(struct pvl *p, const char *spec, struct host **out, struct
 	if (strlen(h->dir) > 60 || strchr(h->dir, ':'))
 		rc = pvb_err(err, -EINVAL, "host local: directory \"%s\": at most 60 characters and no \":\"", h->dir);
 	else if ((rc = pvb_local_stats(h->dir, &st, &why)))
-		pvb_err(err, rc, "no local fabric at %s (%.80s); start one with: pvlocald %s", h->dir, why.text, h->dir);
+		pvb_err(err, rc, "no local fabric at %s (%.80s); start one with: pvlocald --dir %s", h->dir, why.text, h->dir);
 	else
 		rc = pvb_store_open(&h->store, h->spec, err);
 	if (rc)

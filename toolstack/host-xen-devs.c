@@ -100,6 +100,9 @@ int xen_disk_parse(const char *const *specs, int nr, libxl_device_disk *disk, st
 	char *words;
 	int rc;
 
+	for (int i = 0; i < nr; i++)
+		if (strpbrk(specs[i], "\n\r"))
+			return pvb_err(err, -EINVAL, "disk \"%s\": it has more than one line", specs[i]);
 	if (!diskspec_is_pvbus(specs, nr))
 		return parse_by_xlu(specs, nr, disk, err);
 	rc = diskspec_parse(&d, specs, nr, err);

@@ -19,6 +19,8 @@
 #include "release.h"
 #include "state.h"
 
+#define CONNECT_MS 20000 /* for a driver to connect, when nobody says otherwise */
+
 static int number_or(struct pvb_store *st, const char *dir, const char *key, int def)
 {
 	char path[256];
@@ -47,6 +49,7 @@ static int fill_block(struct host *h, uint32_t domid, const libxl_device_disk *d
 	b->devid = (uint32_t)i.devid;
 	if (pvb_vdev_parse(disk->vdev, &devid, NULL) == 0)
 		b->devid = devid;
+	b->domid = domid;
 	b->backend_domid = i.backend_id;
 	snprintf(b->vdev, sizeof(b->vdev), "%s", disk->vdev);
 	b->front_state = i.state;
@@ -70,9 +73,9 @@ int xen_block_list(struct host *h, uint32_t domid, struct block_info **out, unsi
 	unsigned n = 0;
 	int count = 0;
 
-	h->log.last[0] = '\0';
+	h->log.cause[0] = '\0';
 	disks = libxl_device_disk_list(h->ctx, domid, &count);
-	if (!disks && *h->log.last)
+	if (!disks && *h->log.cause)
 		return xen_err(h, err, ERROR_FAIL, "disks of domain %u", domid);
 	list = calloc((size_t)count + 1, sizeof(*list));
 	for (int i = 0; list && i < count; i++)
@@ -199,7 +202,7 @@ static int attach(struct host *h, uint32_t domid, libxl_device_disk *disk, bool 
 	libxl_asyncop_how how;
 	char path[160];
 	uint32_t devid;
-	int rc;
+	int rc, left;
 
 	rc = find_block(h, domid, disk->vdev, b, err);
 	if (rc != -ENOENT) {
@@ -208,7 +211,8 @@ static int attach(struct host *h, uint32_t domid, libxl_device_disk *disk, bool 
 		return rc;
 	}
 	how = xen_op(h);
-	rc = xen_wait(h, &how, libxl_device_disk_add(h->ctx, domid, disk, &how), timeout_ms < 10000 ? 10000 : timeout_ms);
+	/* libxl has limits of its own: 10 s for the back end, 40 s for the script */
+	rc = xen_wait(h, &how, libxl_device_disk_add(h->ctx, domid, disk, &how), timeout_ms);
 	if (rc) {
 		rc = xen_err(h, err, rc, "attaching %s to domain %u", disk->vdev, domid);
 		if (pvb_vdev_parse(disk->vdev, &devid, NULL) == 0) {
@@ -227,8 +231,8 @@ static int attach(struct host *h, uint32_t domid, libxl_device_disk *disk, bool 
 		pvl_note(h->p, "domain %u is paused: %s will connect once it runs", domid, disk->vdev);
 		return 0;
 	}
-	timeout_ms -= (int)(pvb_now_ms() - start);
-	rc = wait_connected(h, domid, b, timeout_ms < 1000 ? 1000 : timeout_ms, err);
+	left = timeout_ms < 0 ? CONNECT_MS : timeout_ms - (int)(pvb_now_ms() - start);
+	rc = wait_connected(h, domid, b, left < 0 ? 0 : left, err);
 	if (rc) {
 		add_reason(h, b->backend_path, err, rc);
 		block_clear(b);

@@ -18,13 +18,13 @@ static void vmessage(xentoollog_logger *logger, xentoollog_level level, int errn
 	char text[512];
 
 	vsnprintf(text, sizeof(text), fmt, al);
-	if (level >= XTL_ERROR) {
+	if (level >= XTL_ERROR && !*log->cause) {
 		/* "file.c:line:function: " in front of what is meant helps nobody but libxl's authors */
 		const char *t = text, *c = strstr(text, ".c:");
 
 		if (c && (c = strstr(c + 3, ": ")))
 			t = c + 2;
-		snprintf(log->last, sizeof(log->last), "%.150s%s%.40s", t, errnoval >= 0 ? ": " : "",
+		snprintf(log->cause, sizeof(log->cause), "%.150s%s%.40s", t, errnoval >= 0 ? ": " : "",
 			 errnoval >= 0 ? strerror(errnoval) : "");
 	}
 	if (level >= log->min)
@@ -47,7 +47,7 @@ void xlog_init(struct xlog *log, int verbose)
 {
 	log->vtable = (xentoollog_logger){ vmessage, progress, destroy };
 	log->min = verbose < 0 ? XTL_CRITICAL : verbose == 0 ? XTL_ERROR : verbose == 1 ? XTL_DETAIL : XTL_DEBUG;
-	log->last[0] = '\0';
+	log->cause[0] = '\0';
 }
 
 static const struct {
@@ -84,15 +84,15 @@ int xen_err(struct host *h, struct pvb_error *err, int rc, const char *fmt, ...)
 	for (unsigned i = 0; i < sizeof(rcs) / sizeof(rcs[0]); i++)
 		if (rcs[i].rc == rc)
 			code = rcs[i].code;
-	return pvb_err(err, code, "%s: %s%s%s%s", what, xen_rc_word(rc), *h->log.last ? " (" : "", h->log.last,
-		       *h->log.last ? ")" : "");
+	return pvb_err(err, code, "%s: %s%s%s%s", what, xen_rc_word(rc), *h->log.cause ? " (" : "", h->log.cause,
+		       *h->log.cause ? ")" : "");
 }
 
 libxl_asyncop_how xen_op(struct host *h)
 {
 	libxl_asyncop_how how = { .callback = NULL, .u.for_event = ++h->nr_ops };
 
-	h->log.last[0] = '\0';
+	h->log.cause[0] = '\0';
 	return how;
 }
 

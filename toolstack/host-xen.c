@@ -425,7 +425,7 @@ static int xen_rename(struct host *h, uint32_t domid, const char *name, struct p
 		return pvb_err(err, -EINVAL, "\"%s\" is not a domain name", name);
 	if (libxl_name_to_domid(h->ctx, name, &other) == 0)
 		return other == domid ? 0 : pvb_err(err, -EEXIST, "domain %u has the name \"%s\" already", other, name);
-	h->log.last[0] = '\0';
+	h->log.cause[0] = '\0';
 	rc = libxl_domain_rename(h->ctx, domid, NULL, name);
 	if (rc)
 		return xen_err(h, err, rc, "renaming domain %u", domid);
@@ -472,7 +472,7 @@ static int xen_console(struct host *h, uint32_t domid, const char *type, int num
 
 	if (type && libxl_console_type_from_string(type, &t))
 		return pvb_err(err, -EINVAL, "console type \"%s\" is not pv, serial or vuart", type);
-	h->log.last[0] = '\0';
+	h->log.cause[0] = '\0';
 	rc = type || num >= 0 ? libxl_console_exec(h->ctx, domid, num < 0 ? 0 : num, t, -1) :
 				libxl_primary_console_exec(h->ctx, domid, -1);
 	return xen_err(h, err, rc ? rc : ERROR_FAIL, "console of domain %u", domid);

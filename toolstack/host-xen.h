@@ -4,7 +4,7 @@
 /* What the host-xen-*.c files share: the libxl context and the translation of a configuration.
  *
  * These files alone include libxl.  libxl logs its detail as text only; the logger here prints it and
- * keeps the last error line, so that an error of ours can carry it.
+ * keeps the first error line of an operation, so that an error of ours can carry it.
  */
 #include <libxl.h>
 #include <libxl_utils.h>
@@ -18,7 +18,7 @@
 struct xlog {
 	xentoollog_logger vtable; /* first */
 	xentoollog_level min;
-	char last[200];           /* last error line of libxl, or "" */
+	char cause[200];           /* first error line of the present operation (the cause; what follows are effects), or "" */
 };
 
 /* What xl.conf(5) says, as far as we use it. */
@@ -41,7 +41,7 @@ void xlog_init(struct xlog *log, int verbose);
 void xl_conf_read(struct xl_conf *conf, const char *file);
 void xl_conf_free(struct xl_conf *conf);
 
-/* "what: <word for rc> (<last line of libxl>)"; an -errno. */
+/* "what: <word for rc> (<what libxl said first>)"; an -errno. */
 int xen_err(struct host *h, struct pvb_error *err, int rc, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 const char *xen_rc_word(int rc);
 

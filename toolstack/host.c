@@ -120,7 +120,7 @@ struct json_object *block_json(const struct block_info *b)
 	out_int(row, "devid", b->devid);
 	out_str(row, "vdev", b->vdev);
 	out_int(row, "backend_domid", b->backend_domid);
-	out_int(row, "handle", b->devid);
+	out_int(row, "domid", b->domid);
 	out_int(row, "state", b->front_state);
 	out_str(row, "front_state", b->front_state < 0 ? NULL : pvb_state_name(b->front_state));
 	out_str(row, "back_state", b->back_state < 0 ? NULL : pvb_state_name(b->back_state));

@@ -46,7 +46,7 @@ struct create_opts {
 enum end_kind { END_SHUTDOWN, END_GONE }; /* has shut down (or is gone) / is gone */
 
 struct block_info {
-	uint32_t devid, backend_domid;
+	uint32_t devid, backend_domid, domid; /* domid: of the front end */
 	char vdev[16];
 	int front_state, back_state;      /* -1: no node */
 	int event_channel, ring_ref;      /* -1: no node (also on devices with several queues) */
@@ -82,7 +82,8 @@ struct host_ops {
 	int (*console)(struct host *h, uint32_t domid, const char *type, int num, struct pvb_error *err);
 
 	int (*block_list)(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
-	/* specs: parts of one disk specification.  wait: for both ends to be connected, else undone. */
+	/* specs: parts of one disk specification.  wait: for both ends to be connected, else undone.  timeout_ms
+	 * -1: as long as a hotplug script and a driver may reasonably take. */
 	int (*block_attach)(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
 			    struct json_object **out, struct pvb_error *err);
 	/* Graceful, or by force: see block-detach in pvl(1). */

@@ -120,7 +120,7 @@ int statscli_call(const char *path, struct json_object *request, struct json_obj
 {
 	const char *text = json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN);
 	int fd = dial(path, err), rc;
-	char *line;
+	char *line = NULL;
 
 	if (fd < 0) {
 		json_object_put(request);
