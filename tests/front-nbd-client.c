@@ -369,6 +369,11 @@ static void test_commands(void **state)
 		assert_memory_equal(data, back, len);
 		assert_memory_equal(fback_data(s.fb) + 3 * 512, data, len);
 	}
+	/* more than half the buffer is copied */
+	assert_int_equal(ask(&s, fd, NBD_CMD_WRITE, 0, 512, 2 << 20, data), 0);
+	memset(back, 0, 2 << 20);
+	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0, 512, 2 << 20, back), 0);
+	assert_memory_equal(data, back, 2 << 20);
 	/* FUA is a flush behind the write */
 	fback_counts(s.fb, &c);
 	assert_int_equal(c.flushes, 0);
@@ -392,9 +397,9 @@ static void test_commands(void **state)
 	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0, 0, 511, back), NBD_EINVAL);
 	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0, size, 512, back), NBD_EINVAL);
 	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0, UINT64_MAX - 511, 512, back), NBD_EINVAL);
-	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0, 0, (256 << 10) + 512, back), NBD_EINVAL);
+	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0, 0, (32 << 20) + 512, back), NBD_EINVAL);
 	assert_int_equal(ask(&s, fd, NBD_CMD_WRITE, 0, size - 512, 1024, data), NBD_ENOSPC);
-	assert_int_equal(ask(&s, fd, NBD_CMD_WRITE, 0, 0, 2 << 20, data), NBD_EINVAL); /* read and thrown away */
+	assert_int_equal(ask(&s, fd, NBD_CMD_WRITE, 0, 511, 2 << 20, data), NBD_EINVAL); /* read and thrown away */
 	assert_int_equal(ask(&s, fd, NBD_CMD_WRITE_ZEROES, 0, size - 512, 1024, NULL), NBD_ENOSPC);
 	assert_int_equal(ask(&s, fd, NBD_CMD_TRIM, 0, size - 512, 1024, NULL), NBD_EINVAL);
 	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0x8000, 0, 512, back), NBD_EINVAL);
@@ -433,8 +438,8 @@ static void test_disk_errors(void **state)
 static void test_greedy(void **state)
 {
 	struct fback_options bo = { .reverse = true };
-	enum { NR = 3000, LEN = 16384 };
-	uint8_t *out = malloc(NR * 28), *seen = calloc(NR, 1), rep[16], *data = malloc(LEN);
+	enum { NR = 3000, LEN = 16384, BIG = 300000 / 512 * 512 };
+	uint8_t *out = malloc(NR * 28), *seen = calloc(NR, 1), rep[16], *data = malloc(BIG);
 	size_t sent = 0;
 	unsigned got = 0;
 	struct srv s;
@@ -444,7 +449,7 @@ static void test_greedy(void **state)
 	start(&s, *state, &bo, NULL);
 	fd = go(&s);
 	for (unsigned i = 0; i < NR; i++)
-		command(out + i * 28, NBD_CMD_READ, 0, i, (uint64_t)i * 512, LEN);
+		command(out + i * 28, NBD_CMD_READ, 0, i, (uint64_t)i * 512, i % 100 == 7 ? BIG : LEN);
 	for (unsigned idle = 0; idle < 200;) {
 		n = send(fd, out + sent, NR * 28 - sent, MSG_NOSIGNAL);
 		if (n > 0)
@@ -460,7 +465,7 @@ static void test_greedy(void **state)
 		assert_true(hear(&s, fd, rep, 16));
 		assert_true(get32(rep) == NBD_SIMPLE_MAGIC && get32(rep + 4) == 0 && get64(rep + 8) < NR);
 		assert_int_equal(seen[get64(rep + 8)]++, 0);
-		assert_true(hear(&s, fd, data, LEN));
+		assert_true(hear(&s, fd, data, get64(rep + 8) % 100 == 7 ? BIG : LEN));
 		got++;
 	}
 	close(fd);

@@ -140,8 +140,8 @@ static bool info_block_size(struct nbd_conn *c, uint32_t option)
 
 	put16(out, NBD_INFO_BLOCK_SIZE);
 	put32(out + 2, info->sector_size);
-	put32(out + 6, best <= conn_max_payload(c) && (best & (best - 1)) == 0 ? best : PVB_PAGE_SIZE);
-	put32(out + 10, conn_max_payload(c));
+	put32(out + 6, best <= conn_best_payload(c) && (best & (best - 1)) == 0 ? best : PVB_PAGE_SIZE);
+	put32(out + 10, conn_best_payload(c));
 	return answer(c, option, NBD_REP_INFO, out, sizeof(out));
 }
 

@@ -44,6 +44,7 @@ enum { NBD_EPERM = 1, NBD_EIO = 5, NBD_ENOMEM = 12, NBD_EINVAL = 22, NBD_ENOSPC 
 #define NBD_REPLY_LEN  16u   /* a simple reply's */
 #define NBD_OPT_LEN    16u   /* an option's header */
 #define NBD_OPT_MAX  8192u   /* longest option data we look at */
+#define NBD_BIG_MAX   (32u << 20) /* longest read or write: what clients may send that did not ask for limits */
 #define NBD_DRAIN_MAX (64u << 20) /* a refused payload longer than this is not worth reading */
 
 static inline uint16_t get16(const uint8_t *p)
@@ -128,6 +129,7 @@ struct nbd_cmd {
 	uint16_t type, flags;
 	uint32_t error;           /* NBD_E*, 0 */
 	uint32_t page, pages;     /* of the slab; pages 0: none */
+	uint8_t *big;             /* instead: memory of its own, for more than the slab may give */
 	uint32_t received;        /* of the payload */
 	bool flushing;            /* the second half of a FUA write */
 	uint8_t head[NBD_REPLY_LEN];
@@ -164,6 +166,8 @@ struct nbd_conn {
 	struct nbd_cmd *free;
 	unsigned busy;            /* commands not free */
 	unsigned in_disk;         /* of these: the disk has them */
+	bool big_taken;           /* one command at a time has memory of its own */
+	bool no_memory;           /* ... and there was none: hang up */
 	struct nbd_cmd cmds[CONN_CMDS];
 };
 
@@ -187,7 +191,7 @@ void conn_update(struct nbd_conn *c);             /* which events are of interes
 struct nbd_export *export_find(struct nbd_server *srv, const char *name, size_t len);
 int conn_attach(struct nbd_conn *c, struct nbd_export *exp); /* a slab for it */
 void conn_detach(struct nbd_conn *c);
-uint32_t conn_max_payload(const struct nbd_conn *c);
+uint32_t conn_best_payload(const struct nbd_conn *c); /* longest that needs no copy */
 void conn_dirty(struct nbd_conn *c);              /* flush it soon */
 void conn_maybe_free(struct nbd_conn *c);
 

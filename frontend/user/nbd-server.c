@@ -57,11 +57,11 @@ void conn_detach(struct nbd_conn *c)
 	c->exp = NULL;
 }
 
-uint32_t conn_max_payload(const struct nbd_conn *c)
+uint32_t conn_best_payload(const struct nbd_conn *c)
 {
 	size_t half = c->slab->buf.size / 2;
 
-	return half > (32u << 20) ? 32u << 20 : (uint32_t)half;
+	return half > NBD_BIG_MAX ? NBD_BIG_MAX : (uint32_t)half;
 }
 
 /* --- a connection's life ---------------------------------------------------------------------------- */
@@ -70,6 +70,8 @@ void conn_maybe_free(struct nbd_conn *c)
 {
 	if (c->fd >= 0 || c->in_disk > 0 || c->dirty)
 		return;
+	for (unsigned i = 0; i < CONN_CMDS; i++)
+		free(c->cmds[i].big);
 	conn_detach(c);
 	if (c->prev != NULL)
 		c->prev->next = c->next;

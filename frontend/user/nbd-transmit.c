@@ -5,6 +5,7 @@
  * it straight into its pages and behind it just the next header; only after commands without payload more is
  * read ahead.  A stream of writes is thus received in place, a stream of reads in large pieces. */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include "nbd-impl.h"
@@ -14,6 +15,11 @@
 static struct nbd_export *exp_of(const struct nbd_cmd *cmd)
 {
 	return cmd->conn->exp;
+}
+
+static uint8_t *data_of(const struct nbd_cmd *cmd)
+{
+	return cmd->big != NULL ? cmd->big : cmd->pages > 0 ? slab_addr(cmd->conn->slab, cmd->page) : NULL;
 }
 
 /* --- commands: taken, released, answered ------------------------------------------------------------- */
@@ -37,6 +43,11 @@ static void cmd_give(struct nbd_cmd *cmd)
 	if (cmd->pages > 0)
 		slab_give(c->slab, cmd->page, cmd->pages);
 	cmd->pages = 0;
+	if (cmd->big != NULL) {
+		free(cmd->big);
+		cmd->big = NULL;
+		c->big_taken = false;
+	}
 	cmd->next = c->free;
 	c->free = cmd;
 	c->busy--;
@@ -95,7 +106,7 @@ static void submit(struct nbd_cmd *cmd, enum pvf_op op)
 	cmd->req.op = op;
 	cmd->req.offset = cmd->offset;
 	cmd->req.length = cmd->length;
-	cmd->req.data = cmd->pages > 0 ? slab_addr(c->slab, cmd->page) : NULL;
+	cmd->req.data = data_of(cmd);
 	cmd->req.buf = cmd->pages > 0 && c->slab->buf.grant.nr != 0 ? &c->slab->buf : NULL;
 	cmd->req.done = done;
 	cmd->req.arg = cmd;
@@ -137,7 +148,7 @@ static uint32_t check(const struct nbd_cmd *cmd)
 	bool changes = cmd->type == NBD_CMD_WRITE || cmd->type == NBD_CMD_TRIM || cmd->type == NBD_CMD_WRITE_ZEROES;
 
 	if (cmd->type == NBD_CMD_READ || cmd->type == NBD_CMD_WRITE) {
-		if (cmd->length > conn_max_payload(c))
+		if (cmd->length > NBD_BIG_MAX)
 			return NBD_EINVAL;
 	} else if (cmd->type != NBD_CMD_FLUSH && !changes) {
 		return NBD_EINVAL;
@@ -165,14 +176,29 @@ static uint32_t check(const struct nbd_cmd *cmd)
 
 static bool needs_buffer(const struct nbd_cmd *cmd)
 {
-	return (cmd->type == NBD_CMD_READ || cmd->type == NBD_CMD_WRITE) && cmd->length > 0 && cmd->pages == 0;
+	return (cmd->type == NBD_CMD_READ || cmd->type == NBD_CMD_WRITE) && cmd->length > 0 && data_of(cmd) == NULL;
+}
+
+static bool get_big(struct nbd_cmd *cmd)
+{
+	struct nbd_conn *c = cmd->conn;
+
+	if (c->big_taken)
+		return false;
+	cmd->big = malloc(cmd->length);
+	c->big_taken = cmd->big != NULL;
+	c->no_memory = cmd->big == NULL;
+	return cmd->big != NULL;
 }
 
 static bool get_buffer(struct nbd_cmd *cmd)
 {
 	uint32_t pages = (cmd->length + PVB_PAGE_SIZE - 1) / PVB_PAGE_SIZE;
-	int64_t first = slab_take(cmd->conn->slab, pages);
+	int64_t first;
 
+	if (cmd->length > conn_best_payload(cmd->conn))
+		return get_big(cmd);
+	first = slab_take(cmd->conn->slab, pages);
 	if (first < 0)
 		return false;
 	cmd->page = (uint32_t)first;
@@ -212,7 +238,7 @@ static bool advance(struct nbd_conn *c)
 		n = c->in_len - c->in_pos;
 		if (n > cmd->length - cmd->received)
 			n = cmd->length - cmd->received;
-		memcpy((uint8_t *)slab_addr(c->slab, cmd->page) + cmd->received, c->in + c->in_pos, n);
+		memcpy(data_of(cmd) + cmd->received, c->in + c->in_pos, n);
 		c->in_pos += n;
 		cmd->received += n;
 		c->srv->stats.bytes_copied += n;
@@ -293,7 +319,7 @@ bool transmit_input(struct nbd_conn *c)
 	bool ok = consume(c);
 
 	c->paused = transmit_stuck(c);
-	return ok;
+	return ok && !c->no_memory;
 }
 
 int transmit_receive(struct nbd_conn *c)
@@ -315,7 +341,7 @@ int transmit_receive(struct nbd_conn *c)
 	c->in_pos = 0;
 	if (cmd != NULL) {
 		rest = cmd->length - cmd->received;
-		iov[nr].iov_base = (uint8_t *)slab_addr(c->slab, cmd->page) + cmd->received;
+		iov[nr].iov_base = data_of(cmd) + cmd->received;
 		iov[nr++].iov_len = rest;
 	}
 	iov[nr].iov_base = c->in + c->in_len;
@@ -354,8 +380,7 @@ static int gather(struct nbd_conn *c, struct iovec *iov)
 		if (head < NBD_REPLY_LEN)
 			iov[nr++] = (struct iovec){ cmd->head + head, NBD_REPLY_LEN - head };
 		if (body > skip - head)
-			iov[nr++] = (struct iovec){ (uint8_t *)slab_addr(c->slab, cmd->page) + (skip - head),
-						    body - (skip - head) };
+			iov[nr++] = (struct iovec){ data_of(cmd) + (skip - head), body - (skip - head) };
 	}
 	return nr;
 }
