@@ -87,6 +87,8 @@ struct provider {
 	const char *const *keys;     /* options it takes, NULL-terminated; each is in the man page */
 	bool wrapper;
 
+	/* Supervisor: could the target be opened?  Leaves nothing behind.  NULL: prepare() and close. */
+	int (*check)(const struct target *t, bool readonly, struct pvb_error *err);
 	/* Supervisor: check and open what the target names.  Fills fds (close-on-exec), *nr_fds, and says
 	 * in *identity what must not be written twice ("dev:ino", an export's URI ...), or "" when sharing
 	 * is harmless.  Must not block for longer than opening a file takes. May be NULL (nothing to open).*/
@@ -121,6 +123,8 @@ struct worker_io {
 /* --- the chain of a target: the base provider and the wrappers its options ask for ------------------ */
 int disk_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds, char identity[64],
 		 struct pvb_error *err);
+/* Could it be opened?  What is worth asking before a guest is there; leaves nothing behind. */
+int disk_check(const struct target *t, bool readonly, struct pvb_error *err);
 /* Open the chain; takes over the fds (also on failure).  After a return of 0, *out is the topmost disk and
  * ready(disk, rc, err, arg) runs exactly once: before disk_open() returns (*out is already set), or later
  * from the loop.  With rc 0 disk->info is valid and I/O allowed; otherwise err says why and only disk_close()

@@ -48,23 +48,47 @@ static const struct provider *next_wrapper(const struct target *t, const struct 
 	return NULL;
 }
 
+/* Wrappers open nothing, so theirs is cheap to check first. */
+static int prepare_wrappers(const struct target *t, bool readonly, struct pvb_error *err)
+{
+	const struct provider *const *pos = providers;
+	const struct provider *p;
+	unsigned none;
+	int rc = 0;
+
+	while (!rc && (p = next_wrapper(t, &pos)))
+		rc = p->prepare(t, readonly, NULL, &none, NULL, err);
+	return rc;
+}
+
 int disk_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds, char identity[64],
 		 struct pvb_error *err)
 {
-	const struct provider *base = provider_find(t->provider), *p;
-	const struct provider *const *pos = providers;
-	unsigned none;
-	int rc;
+	const struct provider *base = provider_find(t->provider);
+	int rc = prepare_wrappers(t, readonly, err);
 
-	/* what is cheap to check first: wrappers open nothing */
-	while ((p = next_wrapper(t, &pos))) {
-		rc = p->prepare ? p->prepare(t, readonly, NULL, &none, NULL, err) : 0;
-		if (rc)
-			return rc;
-	}
 	*nr_fds = 0;
 	identity[0] = 0;
-	return base->prepare ? base->prepare(t, readonly, fds, nr_fds, identity, err) : 0;
+	if (!rc && base->prepare)
+		rc = base->prepare(t, readonly, fds, nr_fds, identity, err);
+	return rc;
+}
+
+int disk_check(const struct target *t, bool readonly, struct pvb_error *err)
+{
+	const struct provider *base = provider_find(t->provider);
+	int fds[PROVIDER_MAX_FDS], rc;
+	char identity[64];
+	unsigned nr_fds;
+
+	if (base->check) {
+		rc = prepare_wrappers(t, readonly, err);
+		return rc ? rc : base->check(t, readonly, err);
+	}
+	rc = disk_prepare(t, readonly, fds, &nr_fds, identity, err);
+	if (!rc)
+		fds_close(fds, nr_fds);
+	return rc;
 }
 
 static struct disk *bottom(struct disk *disk)

@@ -329,6 +329,48 @@ static void qemu_nbd_missing(void **state)
 	free(path_was);
 }
 
+/* Opened again while the one before still has the image: the new one waits for it. */
+static void qemu_nbd_waits_for_the_last(void **state)
+{
+	struct world a, b;
+	char text[100], hold[160];
+
+	if (!installed("qemu-nbd") || !installed("qemu-img") || !installed("qemu-io"))
+		skip();
+	new_dir();
+	assert_true(sh(NULL, 0, "qemu-img create -q -f qcow2 %s/img 4M", dir));
+	snprintf(text, sizeof(text), "qcow2:%s/img", dir);
+	snprintf(hold, sizeof(hold), "qemu-io -f qcow2 -c 'sleep 1000' %s/img >/dev/null 2>&1 &", dir);
+	world_new(&a);
+	must_open(&a, text, false);
+	world_free(&a);
+	assert_true(children_end());
+	assert_true(sh(NULL, 0, "%s sleep 0.3", hold));
+	world_new(&b);
+	must_open(&b, text, false);
+	world_free(&b);
+	assert_true(children_end());
+}
+
+static void qemu_nbd_checked_only(void **state)
+{
+	struct pvb_error err = { 0 };
+	char text[100];
+	struct target *t;
+
+	if (!installed("qemu-nbd") || !installed("qemu-img"))
+		skip();
+	new_dir();
+	assert_true(sh(NULL, 0, "qemu-img create -q -f qcow2 %s/img 4M", dir));
+	snprintf(text, sizeof(text), "qcow2:%s/img?delay=all:1ms", dir);
+	assert_int_equal(target_parse(text, &t, &err), 0);
+	assert_int_equal(disk_check(t, false, &err), 0);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+	assert_int_equal(unlink(strcat(strcpy(text, dir), "/img")), 0);
+	assert_int_equal(disk_check(t, false, &err), -ENOENT);
+	target_free(t);
+}
+
 /* Started, and never connected to: it must not stay. */
 static void qemu_nbd_unused_ends(void **state)
 {
@@ -360,7 +402,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(nbd_model), T(nbd_large_blocks), T(nbd_export_name_and_read_only), T(nbd_over_tcp), T(nbd_refusals),
 		T(nbd_garbage), T(nbd_server_dies), T(nbd_closed_before_ready), T(qcow2), T(vmdk), T(vhd), T(vhdx), T(vdi),
-		T(qemu_nbd_says_why), T(qemu_nbd_missing), T(qemu_nbd_unused_ends),
+		T(qemu_nbd_says_why), T(qemu_nbd_missing), T(qemu_nbd_waits_for_the_last),
+		T(qemu_nbd_checked_only), T(qemu_nbd_unused_ends),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -388,7 +388,7 @@ static const char *const qemu_keys[] = { "cache", NULL };
 #define QEMU_PROVIDER(NAME, HELP) \
 const struct provider NAME##_provider = { \
 	.name = #NAME, .help = "PATH   " HELP ", served by qemu-nbd", .keys = qemu_keys, \
-	.prepare = qemu_prepare, .open = nbd_open, .submit = nbd_submit, .close = nbd_disk_close, \
+	.check = qemu_check, .prepare = qemu_prepare, .open = nbd_open, .submit = nbd_submit, .close = nbd_disk_close, \
 }
 
 QEMU_PROVIDER(qcow2, "a QEMU image");

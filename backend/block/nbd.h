@@ -12,6 +12,7 @@
 
 int nbd_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds, char identity[64],
 		struct pvb_error *err);
+int qemu_check(const struct target *t, bool readonly, struct pvb_error *err);
 int qemu_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds, char identity[64],
 		 struct pvb_error *err);
 #endif

@@ -27,6 +27,10 @@
 #include "backend/block/nbd.h"
 #include "backend/target.h"
 
+#define QEMU_NBD "qemu-nbd"
+#define START_TRY_MS 200
+#define START_TRIES 15
+#define NO_PROGRAM 127               /* exit status when exec() failed */
 #define END_TRY_MS 500
 #define END_TRIES 20                 /* before it is killed */
 #define LISTEN_FD 3                  /* where the systemd protocol has it */
@@ -78,7 +82,7 @@ static void fail_child(int status_fd)
 {
 	int error = errno;
 
-	_exit(write(status_fd, &error, sizeof(error)) < 0 ? 126 : 127);
+	_exit(write(status_fd, &error, sizeof(error)) < 0 ? 1 : NO_PROGRAM);
 }
 
 static void become_qemu_nbd(char *const argv[], int listen_fd, int log_fd, int status_fd)
@@ -101,22 +105,34 @@ static void become_qemu_nbd(char *const argv[], int listen_fd, int log_fd, int s
 	fail_child(status_fd);
 }
 
-/* Everything but one descriptor, so that nothing of the supervisor's lives on in the watcher. */
-static void close_all_but(int fd)
+/* Everything but two descriptors, so that nothing of the supervisor's lives on in the watcher. */
+static void close_all_but(unsigned a, unsigned b)
 {
-	if (fd > 0)
-		close_range(0, (unsigned)fd - 1, 0);
-	close_range((unsigned)fd + 1, ~0U, 0);
+	unsigned low = a < b ? a : b, high = a < b ? b : a;
+
+	if (low > 0)
+		close_range(0, low - 1, 0);
+	if (high > low + 1)
+		close_range(low + 1, high - 1, 0);
+	close_range(high + 1, ~0U, 0);
 }
 
-static void watch_over(pid_t pid, int log_fd)
+static bool has(int fd, short events, int wait_ms)
 {
-	struct pollfd p[2];
-	int tries = 0;
+	struct pollfd p = { .fd = fd, .events = events };
 
-	close_all_but(log_fd);
-	p[0] = (struct pollfd) { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
-	p[1] = (struct pollfd) { .fd = log_fd }; /* POLLERR: no reader is left */
+	return poll(&p, 1, wait_ms) == 1 && p.revents & (events | POLLERR);
+}
+
+/* Until it has ended, by itself or because nobody reads the log any more; its exit status. */
+static int wait_for(pid_t pid, int log_fd)
+{
+	struct pollfd p[2] = {
+		{ .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN },
+		{ .fd = log_fd }, /* POLLERR: no reader is left */
+	};
+	int tries = 0, status = 0;
+
 	if (p[0].fd < 0)
 		_exit(1); /* and PR_SET_PDEATHSIG does the rest */
 	for (;;) {
@@ -127,26 +143,43 @@ static void watch_over(pid_t pid, int log_fd)
 		p[1].fd = -1;
 		kill(pid, tries++ < END_TRIES ? SIGTERM : SIGKILL);
 	}
-	waitpid(pid, NULL, 0);
+	close(p[0].fd);
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+}
+
+/* The process that watches over qemu-nbd.  One that could not start is started again for a while: the image
+ * may still be locked by the one before, which has yet to write its last tables. */
+static void watch_over(char *const argv[], int listen_fd, int log_fd, int status_fd)
+{
+	for (int tries = 0; tries < START_TRIES; tries++) {
+		pid_t pid = fork();
+		int status;
+
+		if (pid < 0)
+			fail_child(status_fd);
+		if (!pid)
+			become_qemu_nbd(argv, listen_fd, log_fd, status_fd);
+		close_all_but((unsigned)listen_fd, (unsigned)log_fd);
+		status_fd = -1;
+		status = wait_for(pid, log_fd);
+		/* it has served; or it does not exist; or nobody waits for it any more */
+		if (!status || status == NO_PROGRAM || !has(listen_fd, POLLIN, 0) || has(log_fd, 0, START_TRY_MS))
+			break;
+	}
 	_exit(0);
 }
 
 static void child(char *const argv[], int listen_fd, int log_fd, int status_fd)
 {
 	sigset_t none;
-	pid_t pid;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
 	fcntl(log_fd, F_SETFL, O_NONBLOCK); /* a full pipe loses messages and stops nobody */
 	prctl(PR_SET_NAME, "pvbackd-qemu");
-	pid = fork();
-	if (pid < 0)
-		fail_child(status_fd);
-	if (pid)
-		watch_over(pid, log_fd);
-	become_qemu_nbd(argv, listen_fd, log_fd, status_fd);
+	watch_over(argv, listen_fd, log_fd, status_fd);
 }
 
 /* Start it and wait until it runs or does not: as long as exec() takes. */
@@ -186,7 +219,7 @@ static int start_server(const struct target *t, bool readonly, int fds[PROVIDER_
 	bool safe;
 	int cache = file_cache(t, &safe, err), log[2], rc;
 	const char *argv[] = {
-		"qemu-nbd", "-f", format_of(t), "--shared=1", "--discard=unmap",
+		QEMU_NBD, "-f", format_of(t), "--shared=1", "--discard=unmap",
 		cache == CACHE_DIRECT ? "--cache=none" : "--cache=writeback", readonly ? "--read-only" : "--", t->arg, NULL,
 	};
 	struct sockets s;
@@ -206,7 +239,7 @@ static int start_server(const struct target *t, bool readonly, int fds[PROVIDER_
 	fds_close((int[]) { s.listen, log[1] }, 2);
 	if (rc) {
 		fds_close((int[]) { s.client, log[0] }, 2);
-		return pvb_err(err, rc, "%s: %s images need qemu-nbd, which does not start: %s%s", t->arg, t->provider,
+		return pvb_err(err, rc, "%s: %s images need " QEMU_NBD ", which does not start: %s%s", t->arg, t->provider,
 			       strerror(-rc), rc == -ENOENT ? " (is it installed?)" : "");
 	}
 	fds[0] = s.client;
@@ -214,18 +247,56 @@ static int start_server(const struct target *t, bool readonly, int fds[PROVIDER_
 	return 0;
 }
 
+static int check_image(const struct target *t, bool readonly, struct stat *st, struct pvb_error *err)
+{
+	int fd;
+
+	if (t->arg[0] != '/') /* QEMU would take what is in front of a colon for a protocol */
+		return pvb_err(err, -EINVAL, "%s: \"%s\" is not an absolute path", t->text, t->arg);
+	fd = file_open_path(t, readonly, st, err);
+	if (fd < 0)
+		return fd;
+	close(fd); /* qemu-nbd opens it again; that it can be opened is what we wanted to know */
+	return 0;
+}
+
+static bool in_path(const char *program)
+{
+	char name[512];
+	const char *dir = getenv("PATH");
+	size_t len;
+
+	for (dir = dir ? dir : "/usr/bin:/bin"; *dir; dir += len + (dir[len] == ':')) {
+		len = strcspn(dir, ":");
+		snprintf(name, sizeof(name), "%.*s/%s", (int)len, dir, program);
+		if (!access(name, X_OK))
+			return true;
+	}
+	return false;
+}
+
+/* Without starting a server: the next one would find the image locked. */
+int qemu_check(const struct target *t, bool readonly, struct pvb_error *err)
+{
+	struct stat st;
+	bool safe;
+	int rc = file_cache(t, &safe, err);
+
+	if (rc >= 0)
+		rc = check_image(t, readonly, &st, err);
+	if (!rc && !in_path(QEMU_NBD))
+		rc = pvb_err(err, -ENOENT, "%s: %s images need " QEMU_NBD ", which is not installed", t->arg, t->provider);
+	return rc;
+}
+
 int qemu_prepare(const struct target *t, bool readonly, int fds[PROVIDER_MAX_FDS], unsigned *nr_fds, char identity[64],
 		 struct pvb_error *err)
 {
 	struct stat st;
-	int rc, fd;
+	int rc = check_image(t, readonly, &st, err);
 
-	if (t->arg[0] != '/') /* QEMU would take what is in front of a colon for a protocol */
-		return pvb_err(err, -EINVAL, "%s: \"%s\" is not an absolute path", t->text, t->arg);
-	fd = file_open_path(t, readonly, &st, err);
-	if (fd < 0)
-		return fd;
-	close(fd); /* qemu-nbd opens it again; that it can be opened is what we wanted to know */
+	if (rc)
+		return rc;
 	rc = start_server(t, readonly, fds, err);
 	if (rc)
 		return rc;
