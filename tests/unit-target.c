@@ -171,12 +171,63 @@ static void noise(void **state)
 	}
 }
 
+/* --- the man page ----------------------------------------------------------------------------------- */
+
+static char *read_page(void)
+{
+	const char *dir = getenv("abs_top_srcdir");
+	char name[400], *text;
+	size_t len;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "%s/man/pvbus-providers.7.md", dir ? dir : "..");
+	f = fopen(name, "re");
+	if (!f) {
+		print_message("%s is not there\n", name);
+		skip();
+	}
+	text = calloc(1, 1 << 17);
+	len = fread(text, 1, (1 << 17) - 1, f);
+	assert_true(len > 0);
+	fclose(f);
+	return text;
+}
+
+/* A section for each provider, in the order of the list, and in it a term for each of its keys. */
+static void man_page(void **state)
+{
+	char *page = read_page(), *pos = page;
+
+	for (const struct provider *const *p = providers; *p; p++) {
+		char head[40], term[40], *next;
+		size_t n = (size_t)snprintf(head, sizeof(head), "\n# %s\n", (*p)->name);
+
+		for (size_t i = 0; i < n; i++)
+			if (head[i] >= 'a' && head[i] <= 'z')
+				head[i] -= 'a' - 'A';
+		pos = strstr(pos, head);
+		if (!pos)
+			fail_msg("no section %s, or not in the order of the list", (*p)->name);
+		pos++;
+		next = strstr(pos, "\n# ");
+		assert_non_null(next);
+		*next = 0;
+		for (const char *const *key = (*p)->keys; key && *key; key++) {
+			snprintf(term, sizeof(term), "\n%s=", *key);
+			if (!strstr(pos, term) && !strstr(pos, "As QCOW2"))
+				fail_msg("section %s does not tell of key %s", (*p)->name, *key);
+		}
+		*next = '\n';
+	}
+	free(page);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(plain_path), cmocka_unit_test(options), cmocka_unit_test(refused),
 		cmocka_unit_test(refused_by_prepare), cmocka_unit_test(sizes), cmocka_unit_test(defaults),
-		cmocka_unit_test(noise),
+		cmocka_unit_test(noise), cmocka_unit_test(man_page),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
