@@ -201,11 +201,16 @@ guest_tail() {
 	echo "----" >&2
 }
 
+# How long a guest is waited for when nobody says: five times what a boot takes
+# on a quiet machine, since emulated CPUs share theirs with whatever else runs.
+guest_patience() { if grep -q '^type="hvm"' "$lab_dir/cfg/$1.cfg" 2>/dev/null; then echo 400; else echo 180; fi; }
+
 # guest_wait NAME [TIMEOUT]: the status of the guest's script; 124 when there is
 # none in time, 125 when the guest is gone without a verdict.
 guest_wait() {
-	local name=$1 timeout=${2:-120} id verdict=""
+	local name=$1 timeout id verdict=""
 
+	timeout=${2:-$(guest_patience "$name")}
 	id=$(guest_id "$name") || lab_fail "no guest $name"
 	wait_node "/local/domain/$id/data/verdict" "$timeout" \
 		'[ -n "$value" ] && verdict=$value || ! xenstore-exists "/local/domain/$id/name"' || {
@@ -224,11 +229,11 @@ guest_wait() {
 
 # guest_up NAME [TIMEOUT]: until its /init runs and its front ends are loaded.
 guest_up() {
-	local id
+	local id timeout=${2:-$(guest_patience "$1")}
 
 	id=$(guest_id "$1") || lab_fail "no guest $1"
-	wait_node "/local/domain/$id/data/up" "${2:-120}" '[ -n "$value" ]' && return
-	echo "lab: guest $1 is not up within ${2:-120} s" >&2
+	wait_node "/local/domain/$id/data/up" "$timeout" '[ -n "$value" ]' && return
+	echo "lab: guest $1 is not up within $timeout s" >&2
 	guest_tail "$1"
 	return 124
 }

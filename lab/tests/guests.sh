@@ -42,6 +42,7 @@ for type; do
 	[ "$(head -n 2 <<<"$got" | tr "\n" " ")" = "out err " ] && [ ${#got} = 5008 ] ||
 		lab_fail "$type: guest_exec gave ${#got} bytes: ${got:0:80}"
 	xl block-list g1 | grep -q 51712 || lab_fail "$type: no block device"
+	guest_log g1 | grep -q "script ends with 3" || lab_fail "$type: nothing in the console log"
 	guest_shutdown g1 || exit
 	assert_clean || exit
 	losetup -d "$loop"
@@ -52,7 +53,5 @@ done
 END
 chmod +x "$tmp/guests"
 [ $# -gt 0 ] || set -- pv pvh hvm
-"$lab/run" --name self-guests --with-qemu "$tmp/guests" "$@" || fail "status $?"
-run=$(readlink -f "$lab/../build/lab/runs/last")
-grep -q 'script ends with 3' "$run/guests/guest-g1.log" || fail "no console log of the guest in $run"
+"$lab/run" --name self-guests --timeout 1200 --with-qemu "$tmp/guests" "$@" || fail "status $?"
 pass
