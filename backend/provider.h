@@ -32,7 +32,8 @@ struct bio {
 	uint64_t off, len;        /* bytes, multiples of 512; flush: 0, 0 */
 	struct iovec *iov;        /* data: sums up to len; NULL for flush and discard */
 	unsigned nr_iov;          /* > 1 only if the provider is not `linear` */
-	void (*done)(struct bio *bio); /* exactly once, from submit() itself or later from the loop */
+	void (*done)(struct bio *bio); /* exactly once, from submit() itself or later from the loop; it may
+					* submit() more, but not close the disk: that is for aio_after() or later */
 	void *owner;
 
 	int result;               /* 0 or -errno, valid in done() */

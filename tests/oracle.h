@@ -13,7 +13,7 @@
 #include "backend/provider.h"
 #include "backend/target.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define MODEL_SIZE (4U << 20)
 
 struct world {

@@ -6,10 +6,14 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "tests/oracle.h"
 
@@ -282,6 +286,58 @@ static void file_truncated_under_us(void **state)
 	free(buf);
 }
 
+struct one {
+	struct bio bio;
+	struct iovec iov;
+	unsigned char buf[4096];
+	unsigned *left;
+};
+
+static void one_done(struct bio *bio)
+{
+	--*((struct one *)bio->owner)->left;
+}
+
+/* Reads that follow each other are one system call; when it fails, each has its own result. */
+static void merged_failure_hits_its_owner_only(void **state)
+{
+	static struct one r[8];
+	struct bio *list[8];
+	unsigned left = 8;
+	uint64_t end = pvb_now_ms() + WAIT_MS;
+	char text[300];
+	struct world w;
+	int fd = new_file(disk_dir(), 65536);
+
+	snprintf(text, sizeof(text), "file:%s?cache=buffered", path);
+	world_new(&w);
+	must_open(&w, text, false);
+	memset(r[0].buf, 7, 4096);
+	for (int i = 0; i < 16; i++)
+		assert_int_equal(pwrite(fd, r[0].buf, 4096, 4096 * i), 4096);
+	assert_int_equal(ftruncate(fd, 3 * 4096 + 512), 0);
+	for (int i = 0; i < 8; i++) {
+		memset(r[i].buf, 0xaa, 4096);
+		r[i].left = &left;
+		r[i].iov = (struct iovec) { r[i].buf, 4096 };
+		r[i].bio = (struct bio) { .op = BIO_READ, .off = 4096 * i, .len = 4096, .iov = &r[i].iov, .nr_iov = 1,
+					  .done = one_done, .owner = &r[i] };
+		list[i] = &r[i].bio;
+	}
+	disk_submit(w.disk, list, 8);
+	while (left) {
+		assert_true(pvb_now_ms() < end);
+		pvb_loop_once(w.loop, 100);
+	}
+	for (int i = 0; i < 8; i++) {
+		assert_int_equal(r[i].bio.result, i < 3 ? 0 : -EIO);
+		for (int n = 0; n < 4096; n++)
+			assert_int_equal(r[i].buf[n], i < 3 ? 7 : 0);
+	}
+	close(fd);
+	world_free(&w);
+}
+
 static void file_refusals(void **state)
 {
 	struct world w;
@@ -416,6 +472,30 @@ static void delayed_model(void **state)
 	world_free(&w);
 }
 
+/* Last of all: the filter stays for the rest of the process. */
+static void without_io_uring(void **state)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { .len = sizeof(filter) / sizeof(filter[0]), .filter = filter };
+	struct world w;
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog)) {
+		print_message("no seccomp here\n");
+		skip();
+	}
+	world_new(&w);
+	assert_false(aio_is_async(w.aio));
+	world_free(&w);
+	test_file(disk_dir(), "?cache=buffered");
+	test_file(disk_dir(), "");
+	test_file(disk_dir(), "?delay=write:100us");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,11 +513,13 @@ int main(void)
 		cmocka_unit_test_teardown(retried_flush_tells_the_truth, undo_all),
 		cmocka_unit_test_teardown(file_plain_path_is_literal, undo_all),
 		cmocka_unit_test_teardown(file_truncated_under_us, undo_all),
+		cmocka_unit_test_teardown(merged_failure_hits_its_owner_only, undo_all),
 		cmocka_unit_test_teardown(file_refusals, undo_all),
 		cmocka_unit_test_teardown(out_of_range, undo_all),
 		cmocka_unit_test_teardown(faults_in_turn, undo_all),
 		cmocka_unit_test_teardown(delays, undo_all),
 		cmocka_unit_test_teardown(delayed_model, undo_all),
+		cmocka_unit_test_teardown(without_io_uring, undo_all),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

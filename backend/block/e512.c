@@ -191,6 +191,10 @@ static struct bio *translate(struct e512 *e, struct bio *orig)
 	bool lock = e->block > 512 && orig->op != BIO_READ && orig->op != BIO_FLUSH;
 	struct e512_job *job;
 
+	if (!bio_fits(orig, e->disk->info.size)) {
+		bio_fail(orig, -EIO); /* here already, as rounding up must not wrap */
+		return NULL;
+	}
 	if (orig->op == BIO_FLUSH || (!lock && (!data || is_straight(e, orig))))
 		return orig;
 	job = job_get(e, orig);
