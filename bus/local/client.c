@@ -131,15 +131,21 @@ int pvb_local_domain_wait(const char *dir, uint32_t domid, int timeout_ms, struc
 			  struct pvb_error *err)
 {
 	struct lf_request req = { .op = LF_DOM_WAIT, .a = domid };
+	struct pvb_local_domain now;
 	struct lf_reply rep;
 	int sock, rc;
 
 	rc = ask_on(&sock, dir, 0, &req, &rep, timeout_ms, err);
-	if (rc < 0)
-		return rc;
-	close(sock);
-	*info = rep.list[0];
-	return 0;
+	if (rc == 0) {
+		close(sock);
+		*info = rep.list[0];
+	}
+	/* with a short timeout the answer may just have been on its way */
+	if (rc == -ETIMEDOUT && pvb_local_domain_info(dir, domid, &now, NULL) == 0 && now.state != PVB_LOCAL_RUNNING) {
+		*info = now;
+		rc = 0;
+	}
+	return rc;
 }
 
 int pvb_local_domain_shutdown(const char *dir, uint32_t as_domid, uint32_t domid, enum pvb_local_reason reason,
