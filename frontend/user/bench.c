@@ -154,7 +154,7 @@ uint64_t bench_percentile(const struct bench_side *side, unsigned permille)
 	return side->max_ns;
 }
 
-static void count(struct bench_side *side, uint32_t bytes, uint64_t ns)
+void bench_count(struct bench_side *side, uint32_t bytes, uint64_t ns)
 {
 	if (side->ops++ == 0 || ns < side->min_ns)
 		side->min_ns = ns;
@@ -243,7 +243,7 @@ static void done(struct pvf_req *req, int rc)
 		return;
 	}
 	if (s->measured)
-		count(side, r->cfg->bs, now - s->start_ns);
+		bench_count(side, r->cfg->bs, now - s->start_ns);
 	/* a read that overlapped a write may have got either version: those are checked in the end */
 	if (!s->write && v != NULL && *v != 0 && !(*v & BUSY) && *v == s->version)
 		check(r, s, *v);

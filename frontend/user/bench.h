@@ -46,6 +46,7 @@ int bench_run(struct pvf_disk *disk, struct pvb_loop *loop, const struct bench_c
 void bench_print(FILE *f, const char *disk, const struct bench_config *cfg, const struct bench_result *res, bool json);
 /* "4k", "1M", "512": bytes. */
 int bench_size(const char *text, uint64_t *bytes);
+void bench_count(struct bench_side *side, uint32_t bytes, uint64_t ns); /* one request done */
 /* Latency below which `permille` thousandths of the requests were, ns. */
 uint64_t bench_percentile(const struct bench_side *side, unsigned permille);
 #endif

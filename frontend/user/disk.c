@@ -55,16 +55,19 @@ struct view {
 	bool online;
 };
 
-static void look(struct pvf_disk *disk, struct view *v)
+/* False: the store can not be asked at the moment, so nothing can be concluded. */
+static bool look(struct pvf_disk *disk, struct view *v)
 {
 	struct pvb_store *st = disk->guest->store;
 	char path[PVB_STORE_VALUE_MAX + 16];
 	uint64_t online;
+	int rc;
 
 	memset(v, 0, sizeof(*v));
 	snprintf(path, sizeof(path), "%s/%s", disk->dir, pvb_vbd_front[VBD_F_BACKEND].name);
-	if (pvb_store_read(st, PVB_NO_TXN, path, &v->back) < 0)
-		return;
+	rc = pvb_store_read(st, PVB_NO_TXN, path, &v->back);
+	if (rc < 0)
+		return rc == -ENOENT;
 	v->own = pvb_state_read(st, PVB_NO_TXN, disk->dir);
 	v->there = v->own != PVB_UNKNOWN;
 	v->peer = pvb_state_read(st, PVB_NO_TXN, v->back);
@@ -72,6 +75,7 @@ static void look(struct pvf_disk *disk, struct view *v)
 		v->peer = PVB_CONNECTED;
 	snprintf(path, sizeof(path), "%s/%s", v->back, pvb_vbd_back[VBD_B_ONLINE].name);
 	v->online = pvb_store_read_u64(st, PVB_NO_TXN, path, 0, 1, &online) < 0 || online == 1;
+	return true;
 }
 
 /* Walk our own state to `to` by legal moves; a write fails only when the device is being removed. */
@@ -231,6 +235,15 @@ static void closing(struct pvf_disk *disk, struct view *v)
 	}
 	step_in(disk, now < disk->since_ms + CLOSE_ACK_MS ? disk->since_ms + CLOSE_ACK_MS - now :
 							    disk->since_ms + CLOSE_WAIT_MS - now);
+}
+
+/* The same when there is no store any more to meet in. */
+static void closing_alone(struct pvf_disk *disk)
+{
+	pvf_connect_stop(disk);
+	set_phase(disk, PVF_DOWN);
+	fail_all(disk, -EIO);
+	pvf_connect_free(disk);
 }
 
 static void begin_close(struct pvf_disk *disk, struct view *v)
@@ -455,8 +468,10 @@ static void step(void *arg)
 	struct pvf_disk *disk = arg;
 	struct view v;
 
-	look(disk, &v);
-	act(disk, &v);
+	if (look(disk, &v))
+		act(disk, &v);
+	else if (disk->phase == PVF_CLOSING || disk->stopping)
+		closing_alone(disk);
 	free(v.back);
 	if (!disk->changed)
 		return;
@@ -554,6 +569,19 @@ void pvf_disk_close(struct pvf_disk **out, int timeout_ms)
 	*out = NULL;
 }
 
+static int late(struct pvf_disk *disk, struct pvb_error *err)
+{
+	unsigned long long ms = pvb_now_ms() - disk->since_ms;
+	struct pvb_store *st = disk->guest->store;
+
+	if (disk->error.code != 0)
+		return pvb_err(err, -ETIMEDOUT, "vbd %u: still %s after %llu ms: %s", disk->devid, pvf_phase_name(disk->phase),
+			       ms, disk->error.text);
+	return pvb_err(err, -ETIMEDOUT, "vbd %u: still %s after %llu ms: we are %s, the back end is %s", disk->devid,
+		       pvf_phase_name(disk->phase), ms, pvb_state_name(pvb_state_read(st, PVB_NO_TXN, disk->dir)),
+		       pvb_state_name(disk->back != NULL ? pvb_state_read(st, PVB_NO_TXN, disk->back) : PVB_UNKNOWN));
+}
+
 int pvf_disk_wait(struct pvf_disk *disk, int timeout_ms, struct pvb_error *err)
 {
 	uint64_t until = pvb_now_ms() + (uint64_t)timeout_ms, now;
@@ -565,9 +593,7 @@ int pvf_disk_wait(struct pvf_disk *disk, int timeout_ms, struct pvb_error *err)
 			return pvb_err(err, disk->error.code, "%s", disk->error.text);
 		now = pvb_now_ms();
 		if (now >= until)
-			return pvb_err(err, -ETIMEDOUT, "vbd %u: still %s after %d ms%s%s", disk->devid,
-				       pvf_phase_name(disk->phase), timeout_ms, disk->error.code != 0 ? ": " : "",
-				       disk->error.text);
+			return late(disk, err);
 		rc = pvb_loop_once(disk->guest->loop, (int)(until - now));
 		if (rc < 0)
 			return pvb_err(err, rc, "vbd %u: the event loop failed", disk->devid);

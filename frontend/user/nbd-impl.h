@@ -109,7 +109,8 @@ static inline void *slab_addr(const struct slab *slab, uint32_t page)
 /* --- connections ------------------------------------------------------------------------------------ */
 
 #define CONN_CMDS  256u       /* commands of a connection at a time */
-#define CONN_IN   8192u       /* bytes read ahead */
+#define CONN_IN  65536u       /* bytes read ahead */
+#define CONN_LARGE 32768u     /* payloads from here on are worth a read() of their own to be received in place */
 
 struct nbd_export {
 	struct nbd_export *next;
@@ -145,7 +146,8 @@ struct nbd_conn {
 	int fd;                   /* -1: closed, only waiting for its commands */
 	struct pvb_source *src, *timer;
 	enum conn_state state;
-	bool no_zeroes, last_write, eof;
+	bool no_zeroes, large, eof; /* large: the last command was a large write, likely so is the next */
+	bool dry;                 /* the last read() got less than it could have */
 	bool paused;              /* input waits for a command or for buffer to be freed */
 	struct nbd_export *exp;
 	uint32_t generation;      /* of the disk when chosen */

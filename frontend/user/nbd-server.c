@@ -174,6 +174,8 @@ static bool input(struct nbd_conn *c)
 			return false;
 		if (n > 0 && !consume(c))
 			return false;
+		if (c->state == CONN_COMMANDS && c->dry)
+			break;
 	}
 	if (c->exp != NULL)
 		pvf_disk_kick(c->exp->disk);

@@ -2,8 +2,9 @@
 /* Commands of an NBD connection and their replies.
  *
  * Reading: bytes that are not payload go to in[].  While a payload is awaited, one readv() takes the rest of
- * it straight into its pages and behind it just the next header; only after commands without payload more is
- * read ahead.  A stream of writes is thus received in place, a stream of reads in large pieces. */
+ * it straight into its pages and what follows into in[]: just the next header if this payload is a large one,
+ * so that the next is received in place, too; otherwise as much as there is, as copying a small payload costs
+ * less than a read() of its own. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -270,7 +271,7 @@ static bool command(struct nbd_conn *c)
 	cmd->cookie = get64(p + 8);
 	cmd->offset = get64(p + 16);
 	cmd->length = get32(p + 24);
-	c->last_write = cmd->type == NBD_CMD_WRITE;
+	c->large = cmd->type == NBD_CMD_WRITE && cmd->length >= CONN_LARGE;
 	error = check(cmd);
 	if (error == 0) {
 		c->cur = cmd;
@@ -345,10 +346,11 @@ int transmit_receive(struct nbd_conn *c)
 		iov[nr++].iov_len = rest;
 	}
 	iov[nr].iov_base = c->in + c->in_len;
-	iov[nr++].iov_len = (c->drain == 0 && (rest > 0 || c->last_write) ? NBD_REQ_LEN : CONN_IN) - c->in_len;
+	iov[nr++].iov_len = (c->drain == 0 && c->large ? NBD_REQ_LEN : CONN_IN) - c->in_len;
 	n = readv(c->fd, iov, (int)nr);
 	if (n < 0)
 		return errno == EINTR ? -EAGAIN : -errno;
+	c->dry = (size_t)n < rest + iov[nr - 1].iov_len;
 	c->srv->stats.bytes_in += (uint64_t)n;
 	if (rest > 0) {
 		uint32_t got = (size_t)n < rest ? (uint32_t)n : rest;

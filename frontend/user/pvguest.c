@@ -36,6 +36,7 @@ struct program {
 	struct pvb_store *st;
 	struct pvf_guest *guest;
 	struct nbd_server *nbd;
+	struct nbd_stats nbd_stats; /* its last ones, when it is gone */
 	struct pvb_watch *watch_devices, *watch_shutdown;
 	struct pvb_source *signals, *patience;
 	int signal_fd;
@@ -60,7 +61,8 @@ static void tell(struct disk *d)
 	const struct pvf_info *i = pvf_disk_info(d->disk);
 	enum pvf_phase phase = pvf_disk_phase(d->disk);
 
-	if (phase == d->said || phase == PVF_OFFERED || phase == PVF_CLOSING || d->p->quiet)
+	/* the steps in between are of no interest, and a resize is not a phase */
+	if (phase == d->said || phase == PVF_WAITING || phase == PVF_OFFERED || phase == PVF_CLOSING || d->p->quiet)
 		return;
 	d->said = phase;
 	if (phase == PVF_LIVE)
@@ -154,33 +156,31 @@ static bool all_live(const struct program *p)
 	return p->nr >= p->o.nr_disks;
 }
 
-/* A disk that will not come up however long we wait. */
-static const struct disk *hopeless(const struct program *p)
+/* Is there a disk that will not come up however long we wait? */
+static bool hopeless(const struct program *p)
 {
 	for (unsigned i = 0; i < p->nr; i++) {
 		enum pvf_phase phase = pvf_disk_phase(p->disks[i].disk);
 
 		if (phase == PVF_DEAD || (phase == PVF_DOWN && !p->o.disk.wait && pvf_disk_error(p->disks[i].disk)->code != 0))
-			return &p->disks[i];
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 static int connect_disks(struct program *p)
 {
 	uint64_t until = pvb_now_ms() + p->o.timeout_ms, now;
-	const struct disk *bad;
+	struct pvb_error err;
 
 	while (!all_live(p) && !p->stop) {
-		bad = hopeless(p);
-		if (bad != NULL)
+		if (hopeless(p))
 			return -EIO; /* tell() said why */
 		now = pvb_now_ms();
 		if (now >= until) {
 			for (unsigned i = 0; i < p->nr; i++)
-				if (pvf_disk_phase(p->disks[i].disk) != PVF_LIVE)
-					fprintf(stderr, "pvguest: %s: still %s after %" PRIu64 " s\n", p->disks[i].name,
-						pvf_phase_name(pvf_disk_phase(p->disks[i].disk)), p->o.timeout_ms / 1000);
+				if (pvf_disk_wait(p->disks[i].disk, 0, &err) < 0)
+					complain(&err);
 			if (p->nr < p->o.nr_disks)
 				fprintf(stderr, "pvguest: %u of the %u disks asked for are there\n", p->nr, p->o.nr_disks);
 			return -ETIMEDOUT;
@@ -258,7 +258,7 @@ static void report_shutdown(const struct program *p)
 static void print_stats(const struct program *p)
 {
 	const struct pvb_hv_live *l = pvb_hv_live(p->hv);
-	struct nbd_stats n = { 0 };
+	struct nbd_stats n = p->nbd_stats;
 	struct pvf_stats s;
 	bool json = p->o.json;
 
@@ -534,6 +534,8 @@ static void end(struct program *p)
 	until = pvb_now_ms() + CLOSE_MS;
 	while (!at_rest(p) && (now = pvb_now_ms()) < until)
 		pvb_loop_once(p->loop, (int)(until - now));
+	if (p->nbd != NULL)
+		nbd_server_stats(p->nbd, &p->nbd_stats);
 	nbd_server_free(p->nbd); /* its buffers go back once no back end has them mapped */
 	p->nbd = NULL;
 	if (p->o.stats)
