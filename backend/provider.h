@@ -105,9 +105,11 @@ struct provider {
 	/* Take nr bios, in order.  Each is completed exactly once.  Several bios may be merged or reordered
 	 * among each other: the protocol orders what must be ordered by waiting. */
 	void (*submit)(struct disk *disk, struct bio **bios, unsigned nr);
-	/* Look whether the size changed (asked by the operator, or from time to time); calls disk_resized(). May be NULL. */
+	/* Look whether the size changed (asked by the operator, or from time to time); calls disk_resized().
+	 * May be NULL. */
 	void (*refresh)(struct disk *disk);
-	/* All bios are done, or disk_ready() did not come or brought an error.  Frees the disk, not the one below it. */
+	/* All bios are done, or disk_ready() did not come or brought an error.  Frees the disk, not the one
+	 * below it. */
 	void (*close)(struct disk *disk);
 };
 

@@ -317,8 +317,8 @@ int target_number(const struct target *t, const char *key, uint64_t min, uint64_
 		return 0;
 	}
 	if (parse_digits(value, &n, &end) || *end || n < min || n > max)
-		return pvb_err(err, -EINVAL, "target \"%s\": %s=%s: a number from %" PRIu64 " to %" PRIu64, t->text, key,
-			       value, min, max);
+		return pvb_err(err, -EINVAL, "target \"%s\": %s=%s: a number from %" PRIu64 " to %" PRIu64, t->text,
+			       key, value, min, max);
 	*out = n;
 	return 0;
 }

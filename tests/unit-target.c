@@ -151,6 +151,7 @@ static void defaults(void **state)
 /* Whatever the text is, parsing ends, with a target or an error. */
 static void noise(void **state)
 {
+	static const char *const starts[] = { "null:", "file:/a?", "mem:size=1M?", "" };
 	static const char alphabet[] = "/:?&=%@+0123456789abfilenumsz";
 	char text[64];
 	unsigned seed = 1;
@@ -159,7 +160,7 @@ static void noise(void **state)
 		struct target *t = NULL;
 		unsigned len = 0, start = (seed >> 16) % 4;
 
-		len += (unsigned)sprintf(text, "%s", start == 0 ? "null:" : start == 1 ? "file:/a?" : start == 2 ? "mem:size=1M?" : "");
+		len += (unsigned)sprintf(text, "%s", starts[start]);
 		for (unsigned n = (seed >> 8) % 40; n; n--) {
 			seed = seed * 1103515245 + 12345;
 			text[len++] = alphabet[(seed >> 16) % (sizeof(alphabet) - 1)];

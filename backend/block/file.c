@@ -290,7 +290,7 @@ static int choose_mode(struct file *f, const struct target *t, const struct fact
 	if (cache == CACHE_DIRECT && !facts->direct_align)
 		return pvb_err(err, -EINVAL, "%s: cache=direct, but there is no O_DIRECT on this file system", t->arg);
 	if (cache == CACHE_DIRECT && !possible)
-		return pvb_err(err, -EINVAL, "%s: cache=direct: size %llu is not a multiple of %u, as O_DIRECT needs here",
+		return pvb_err(err, -EINVAL, "%s: cache=direct: size %llu is no multiple of %u, as O_DIRECT needs here",
 			       t->arg, (unsigned long long)size, facts->direct_align);
 	if (facts->in_memory)
 		f->mode = NOW;
@@ -359,7 +359,8 @@ static int file_open(const struct target *t, bool readonly, const int *fds, unsi
 	if (!f || nr_fds != 2) {
 		free(f);
 		fds_close(fds, nr_fds);
-		return pvb_err(err, f ? -EINVAL : -ENOMEM, "%s: %s", t->arg, f ? "descriptors are missing" : "no memory");
+		return pvb_err(err, f ? -EINVAL : -ENOMEM, "%s: %s", t->arg,
+			       f ? "descriptors are missing" : "no memory");
 	}
 	f->disk.prov = provider_find(t->provider);
 	f->disk.io = io;
@@ -381,7 +382,8 @@ static void file_refresh(struct disk *disk)
 	struct file *f = to_file(disk);
 	uint64_t size;
 
-	if (!facts_size(f->fd, &size))
+	/* a file emptied by whoever copies over it is not a disk of no size: the next look tells */
+	if (!facts_size(f->fd, &size) && size >= f->unit)
 		disk_resized(disk, size - size % f->unit);
 }
 

@@ -58,8 +58,8 @@ static int connect_unix(const struct target *t, const char *path, char identity[
 			       strlen(path), sizeof(addr.sun_path) - 1);
 	strcpy(addr.sun_path, path);
 	if (!stat(path, &st))
-		snprintf(identity, 64, "nbd %u:%u %ju %016llx", major(st.st_dev), minor(st.st_dev), (uintmax_t)st.st_ino,
-			 hash(export ? export : ""));
+		snprintf(identity, 64, "nbd %u:%u %ju %016llx", major(st.st_dev), minor(st.st_dev),
+			 (uintmax_t)st.st_ino, hash(export ? export : ""));
 	return connect_to(t, (struct sockaddr *)&addr, sizeof(addr), err);
 }
 

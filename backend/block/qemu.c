@@ -220,7 +220,8 @@ static int start_server(const struct target *t, bool readonly, int fds[PROVIDER_
 	int cache = file_cache(t, &safe, err), log[2], rc;
 	const char *argv[] = {
 		QEMU_NBD, "-f", format_of(t), "--shared=1", "--discard=unmap",
-		cache == CACHE_DIRECT ? "--cache=none" : "--cache=writeback", readonly ? "--read-only" : "--", t->arg, NULL,
+		cache == CACHE_DIRECT ? "--cache=none" : "--cache=writeback",
+		readonly ? "--read-only" : "--", t->arg, NULL,
 	};
 	struct sockets s;
 
@@ -239,8 +240,8 @@ static int start_server(const struct target *t, bool readonly, int fds[PROVIDER_
 	fds_close((int[]) { s.listen, log[1] }, 2);
 	if (rc) {
 		fds_close((int[]) { s.client, log[0] }, 2);
-		return pvb_err(err, rc, "%s: %s images need " QEMU_NBD ", which does not start: %s%s", t->arg, t->provider,
-			       strerror(-rc), rc == -ENOENT ? " (is it installed?)" : "");
+		return pvb_err(err, rc, "%s: %s images need " QEMU_NBD ", which does not start: %s%s", t->arg,
+			       t->provider, strerror(-rc), rc == -ENOENT ? " (is it installed?)" : "");
 	}
 	fds[0] = s.client;
 	fds[1] = log[0];
@@ -285,7 +286,8 @@ int qemu_check(const struct target *t, bool readonly, struct pvb_error *err)
 	if (rc >= 0)
 		rc = check_image(t, readonly, &st, err);
 	if (!rc && !in_path(QEMU_NBD))
-		rc = pvb_err(err, -ENOENT, "%s: %s images need " QEMU_NBD ", which is not installed", t->arg, t->provider);
+		rc = pvb_err(err, -ENOENT, "%s: %s images need " QEMU_NBD ", which is not installed", t->arg,
+			     t->provider);
 	return rc;
 }
 
