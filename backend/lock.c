@@ -23,6 +23,29 @@ static int lock_file(struct vbd *v, short type)
 	return fcntl(v->fds[0], F_OFD_SETLK, &fl) < 0 ? -errno : 0;
 }
 
+/* The disk whose lock is in v's way, or NULL. */
+static struct vbd *holder(struct vbd *v)
+{
+	const char *shared = target_get(v->target, "shared");
+	struct vbd *o;
+
+	if (v->identity[0] == 0 || (shared && strcmp(shared, "on") == 0))
+		return NULL;
+	for (o = v->sup->vbds; o; o = o->next)
+		if (o != v && o->locked && strcmp(o->identity, v->identity) == 0 && !(o->readonly && v->readonly))
+			return o;
+	return NULL;
+}
+
+int vbd_lock_check(struct vbd *v, struct pvb_error *err)
+{
+	struct vbd *o = holder(v);
+
+	if (!o || same_vm(o, v))
+		return 0;
+	return pvb_err(err, -EBUSY, "image %s is in use by domain %u, device %u", v->target->arg, o->id.front, o->id.devid);
+}
+
 int vbd_lock(struct vbd *v, struct pvb_error *err)
 {
 	const char *shared = target_get(v->target, "shared");
@@ -31,12 +54,11 @@ int vbd_lock(struct vbd *v, struct pvb_error *err)
 
 	if (v->locked || v->identity[0] == 0 || (shared && strcmp(shared, "on") == 0))
 		return 0;
-	for (o = v->sup->vbds; o; o = o->next) {
-		if (o == v || !o->locked || strcmp(o->identity, v->identity) != 0 || (o->readonly && v->readonly))
-			continue;
-		if (!same_vm(o, v))
-			return pvb_err(err, -EBUSY, "image %s is in use by domain %u, device %u", v->target->arg, o->id.front,
-				       o->id.devid);
+	rc = vbd_lock_check(v, err);
+	if (rc < 0)
+		return rc;
+	o = holder(v);
+	if (o) {
 		log_info("%s: handing the image over to domain %u", vbd_name(o), v->id.front);
 		o->yielded = true;
 		vbd_quiesce(o);

@@ -112,6 +112,7 @@ void vbd_worker_died(struct vbd *v, const char *how);
 void vbd_fail(struct vbd *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Let go of the rings and keep all else (stopping the daemon, handing the image over). */
 void vbd_quiesce(struct vbd *v);
+void vbd_read_vm(struct vbd *v);
 void vbd_free(struct vbd *v);
 /* "vbd 3/51712 (xvda)": how logs name it. */
 const char *vbd_name(const struct vbd *v);
@@ -131,6 +132,8 @@ bool vbd_online(struct vbd *v);
 /* Lock the image against every other writer (other daemons by an open file description lock). 0, -EBUSY
  * with the holder's name, or -EAGAIN: the same VM's old domain is letting go of it, try again when told. */
 int vbd_lock(struct vbd *v, struct pvb_error *err);
+/* Would it be -EBUSY now?  Changes nothing. */
+int vbd_lock_check(struct vbd *v, struct pvb_error *err);
 void vbd_unlock(struct vbd *v);
 
 /* --- ctl.c, metrics.c ------------------------------------------------------------------------------- */

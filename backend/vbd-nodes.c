@@ -152,8 +152,11 @@ int vbd_check_target(struct supervisor *sup, const char *back, struct pvb_error 
 	rc = vbd_read_config(&v, err);
 	if (rc == 0)
 		rc = disk_prepare(v.target, v.readonly, v.fds, &v.nr_fds, v.identity, err);
-	if (rc == 0)
+	if (rc == 0) {
+		vbd_read_vm(&v);
+		rc = vbd_lock_check(&v, err);
 		ipc_close_fds(v.fds, v.nr_fds);
+	}
 	target_free(v.target);
 	return rc;
 }

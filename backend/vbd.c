@@ -69,7 +69,7 @@ static void on_front(void *arg, const char *path)
 	vbd_step(arg);
 }
 
-static void read_vm(struct vbd *v)
+void vbd_read_vm(struct vbd *v)
 {
 	char path[64], *vm;
 
@@ -96,7 +96,7 @@ int vbd_new(struct supervisor *sup, const struct pvb_device_id *id, const char *
 	v->journal_fd = v->stats_fd = -1;
 	pvb_device_back_path(&v->id, v->back, sizeof(v->back));
 	pvb_device_front_path(&v->id, v->front, sizeof(v->front));
-	read_vm(v);
+	vbd_read_vm(v);
 	v->next = sup->vbds;
 	sup->vbds = v;
 	snprintf(path, sizeof(path), "%s/state", v->front);
