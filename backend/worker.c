@@ -17,6 +17,8 @@
 #include "target.h"
 #include "worker.h"
 
+#define LOOK_MS 5000 /* how often sizes of images are looked at; nobody tells us when one grows */
+
 struct worker;
 
 /* A disk of the guest. */
@@ -297,6 +299,17 @@ static void after_events(void *arg)
 			__atomic_store_n(&d->stats->copy_calls, blk_ctx_copy_calls(w->blk), __ATOMIC_RELAXED);
 }
 
+static void look_at_sizes(void *arg)
+{
+	struct worker *w = arg;
+	struct wdisk *d;
+
+	for (d = w->disks; d; d = d->next)
+		if (d->blk && blk_connected(d->blk))
+			disk_refresh(blk_dev_disk(d->blk));
+	pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, NULL);
+}
+
 static int set_up(struct worker *w, struct pvb_error *err)
 {
 	static const struct blk_callbacks cb = { on_broken, on_refused, on_alarm, on_drained };
@@ -318,6 +331,8 @@ static int set_up(struct worker *w, struct pvb_error *err)
 		rc = blk_ctx_new(&w->blk, w->hv, w->events, &w->io, w->o->domid, w->o->memory, &cb, w);
 	if (rc == 0)
 		rc = pvb_loop_fd(w->loop, w->o->sock, EPOLLIN, on_message, w, &w->src);
+	if (rc == 0)
+		rc = pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, NULL);
 	if (rc < 0)
 		return pvb_err(err, rc, "set-up: %s", strerror(-rc));
 	if (!aio_is_async(w->io.aio))
