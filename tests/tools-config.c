@@ -27,13 +27,37 @@ static void text_values(void **state)
 	static const struct {
 		const char *text, *want; /* value of a, lists joined by "|"; NULL: refused */
 	} rows[] = {
-		{ "a=1", "1" }, { "a = \"x\"", "x" }, { "a='x # y'\n", "x # y" }, { "# c\n\n;;a=\"x\";b=2", "x" },
-		{ "a=\"x\"\na=\"y\"", "y" }, { "a=\"x\"\na+=\"y\"", "xy" }, { "a=[\"x\"]\na+=['y',3]", "x|y|3" },
-		{ "a=[ 'x',\n# c\n 'y',\n]\n", "x|y" }, { "a=[]", "" }, { "a=\"q\\\"q\\\\\"", "q\"q\\" }, { "a='\\''", "'" },
-		{ "a.b=1\na=2", "2" }, { "a=0x1f", "0x1f" }, { "\ta\t=\t'y'\t", "y" }, { "a+=['x']", "x" },
-		{ "a=x", NULL }, { "a", NULL }, { "a=", NULL }, { "A=1", NULL }, { "a=1 b=2", NULL }, { "a='x", NULL },
-		{ "a='x\ny'", NULL }, { "a=['x' 'y']", NULL }, { "a=[,]", NULL }, { "a=['x'", NULL }, { "a=-1", NULL },
-		{ "a=\"x\"\na+=['y']", NULL }, { "a==1", NULL }, { "=1", NULL }, { "a='\\q'", NULL }, { "a=1\r\n", NULL },
+		{ "a=1", "1" },
+		{ "a = \"x\"", "x" },
+		{ "a='x # y'\n", "x # y" },
+		{ "# c\n\n;;a=\"x\";b=2", "x" },
+		{ "a=\"x\"\na=\"y\"", "y" },
+		{ "a=\"x\"\na+=\"y\"", "xy" },
+		{ "a=[\"x\"]\na+=['y',3]", "x|y|3" },
+		{ "a=[ 'x',\n# c\n 'y',\n]\n", "x|y" },
+		{ "a=[]", "" },
+		{ "a=\"q\\\"q\\\\\"", "q\"q\\" },
+		{ "a='\\''", "'" },
+		{ "a.b=1\na=2", "2" },
+		{ "a=0x1f", "0x1f" },
+		{ "\ta\t=\t'y'\t", "y" },
+		{ "a+=['x']", "x" },
+		{ "a=x", NULL },
+		{ "a", NULL },
+		{ "a=", NULL },
+		{ "A=1", NULL },
+		{ "a=1 b=2", NULL },
+		{ "a='x", NULL },
+		{ "a='x\ny'", NULL },
+		{ "a=['x' 'y']", NULL },
+		{ "a=[,]", NULL },
+		{ "a=['x'", NULL },
+		{ "a=-1", NULL },
+		{ "a=\"x\"\na+=['y']", NULL },
+		{ "a==1", NULL },
+		{ "=1", NULL },
+		{ "a='\\q'", NULL },
+		{ "a=1\r\n", NULL },
 	};
 
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -79,7 +103,8 @@ static void text_errors_name_the_line(void **state)
 static void numbers(void **state)
 {
 	struct pvb_error err = { 0 };
-	struct cfg *c = parse("a=10\nb=\"0x10\"\nc=\"12x\"\nd=99999999999999999999\ne=2\nf=['1']\ng=\"\"\nh=\" 1\"", &err);
+	struct cfg *c =
+		parse("a=10\nb=\"0x10\"\nc=\"12x\"\nd=99999999999999999999\ne=2\nf=['1']\ng=\"\"\nh=\" 1\"", &err);
 	long v = -7;
 	bool b;
 
@@ -103,7 +128,8 @@ static void numbers(void **state)
 
 static void settings_of_the_command_line(void **state)
 {
-	char *const set[] = { "name=g1", "memory=64", "disk=[\"a,raw,xvda\"]", "extra=say \"hi\" \\", "extra+=' more'" };
+	char *const set[] = { "name=g1", "memory=64", "disk=[\"a,raw,xvda\"]", "extra=say \"hi\" \\",
+			      "extra+=' more'" };
 	char *const bad[] = { "nothing" }, *const lines[] = { "a=1\nb=2" };
 	struct pvb_error err = { 0 };
 	struct cfg *c;
@@ -134,9 +160,19 @@ static void key_table_is_sorted(void **state)
 static void suggestions(void **state)
 {
 	static const char *const rows[][2] = {
-		{ "memroy", "memory" }, { "vfi", "vif" }, { "dsik", "disk" }, { "vcpu", "vcpus" }, { "nmae", "name" },
-		{ "bootlaoder", "bootloader" }, { "max_grantframes", "max_grant_frames" }, { "on_rebot", "on_reboot" },
-		{ "ramdsk", "ramdisk" }, { "maxmemory", NULL }, { "kernal", "kernel" }, { "bogus_option", NULL }, { "x", NULL },
+		{ "memroy", "memory" },
+		{ "vfi", "vif" },
+		{ "dsik", "disk" },
+		{ "vcpu", "vcpus" },
+		{ "nmae", "name" },
+		{ "bootlaoder", "bootloader" },
+		{ "max_grantframes", "max_grant_frames" },
+		{ "on_rebot", "on_reboot" },
+		{ "ramdsk", "ramdisk" },
+		{ "maxmemory", NULL },
+		{ "kernal", "kernel" },
+		{ "bogus_option", NULL },
+		{ "x", NULL },
 		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL },
 	};
 
@@ -178,19 +214,35 @@ static void disk_specs(void **state)
 	static const struct {
 		const char *spec, *want; /* vdev target format ro cdrom; NULL: refused */
 	} rows[] = {
-		{ "/dev/a,raw,xvda,rw", "xvda /dev/a raw 0 0" }, { "/dev/a,,xvda", "xvda /dev/a raw 0 0" },
-		{ "vdev=hda,access=ro,target=a,b=c", "hda a,b=c raw 1 0" }, { "file:/x,xvda", NULL },
-		{ "phy:/dev/a,raw,xvda,r", "xvda /dev/a raw 1 0" }, { "tap:aio:/x,raw,sda,w", "sda /x raw 0 0" },
-		{ "/x,qcow2,xvdb,w", "xvdb /x qcow2 0 0" }, { "/x.iso,,hdc,cdrom", "hdc /x.iso raw 1 1" },
-		{ "/x,raw,hdc:cdrom,r", "hdc /x raw 1 1" }, { ",raw,hdc,cdrom", "hdc  raw 1 1" },
-		{ "devtype=cdrom,vdev=hdc", "hdc  raw 1 1" }, { "backendtype=pvbus,vdev=xvda,target=mem:1M", "xvda mem:1M raw 0 0" },
+		{ "/dev/a,raw,xvda,rw", "xvda /dev/a raw 0 0" },
+		{ "/dev/a,,xvda", "xvda /dev/a raw 0 0" },
+		{ "vdev=hda,access=ro,target=a,b=c", "hda a,b=c raw 1 0" },
+		{ "file:/x,xvda", NULL },
+		{ "phy:/dev/a,raw,xvda,r", "xvda /dev/a raw 1 0" },
+		{ "tap:aio:/x,raw,sda,w", "sda /x raw 0 0" },
+		{ "/x,qcow2,xvdb,w", "xvdb /x qcow2 0 0" },
+		{ "/x.iso,,hdc,cdrom", "hdc /x.iso raw 1 1" },
+		{ "/x,raw,hdc:cdrom,r", "hdc /x raw 1 1" },
+		{ ",raw,hdc,cdrom", "hdc  raw 1 1" },
+		{ "devtype=cdrom,vdev=hdc", "hdc  raw 1 1" },
+		{ "backendtype=pvbus,vdev=xvda,target=mem:1M", "xvda mem:1M raw 0 0" },
 		{ "format=raw, vdev=xvda, access=rw, target=/dev/a", "xvda /dev/a raw 0 0" },
 		{ "/dev/a,raw,xvda,rw,discard,direct-io-safe,untrusted", "xvda /dev/a raw 0 0" },
-		{ "", NULL }, { "/dev/a", NULL }, { "/dev/a,raw", NULL }, { "/dev/a,raw,", NULL }, { "/dev/a,raw,nope", NULL },
-		{ "/dev/a,vmdk,xvda", NULL }, { "/dev/a,raw,xvda,x", NULL }, { "/dev/a,raw,xvda,rw,bogus=1", NULL },
-		{ "/dev/a,raw,xvda,rw,bogus", NULL }, { "/dev/a,raw,xvda,rw,format=raw", NULL }, { "vdev=xvda,vdev=xvdb,target=x", NULL },
-		{ "ztarget=x,vdev=xvda", NULL }, { "vdev=xvda,target=x,", NULL },
-		{ "backendtype=foo,vdev=xvda,target=x", NULL }, { "devtype=tape,vdev=xvda,target=x", NULL },
+		{ "", NULL },
+		{ "/dev/a", NULL },
+		{ "/dev/a,raw", NULL },
+		{ "/dev/a,raw,", NULL },
+		{ "/dev/a,raw,nope", NULL },
+		{ "/dev/a,vmdk,xvda", NULL },
+		{ "/dev/a,raw,xvda,x", NULL },
+		{ "/dev/a,raw,xvda,rw,bogus=1", NULL },
+		{ "/dev/a,raw,xvda,rw,bogus", NULL },
+		{ "/dev/a,raw,xvda,rw,format=raw", NULL },
+		{ "vdev=xvda,vdev=xvdb,target=x", NULL },
+		{ "ztarget=x,vdev=xvda", NULL },
+		{ "vdev=xvda,target=x,", NULL },
+		{ "backendtype=foo,vdev=xvda,target=x", NULL },
+		{ "devtype=tape,vdev=xvda,target=x", NULL },
 	};
 
 	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

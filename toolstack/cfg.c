@@ -464,11 +464,11 @@ unsigned cfg_check_keys(const struct cfg *c, unsigned host, void (*report)(void 
 			continue;
 		like = k ? NULL : cfg_suggest(s->key);
 		if (k && k->hosts)
-			snprintf(text, sizeof(text), "%s:%u: key \"%s\" is only for --host %s", c->name, s->line, s->key,
-				 k->hosts & CFG_XEN ? "xen" : "local");
+			snprintf(text, sizeof(text), "%s:%u: key \"%s\" is only for --host %s", c->name, s->line,
+				 s->key, k->hosts & CFG_XEN ? "xen" : "local");
 		else if (k)
-			snprintf(text, sizeof(text), "%s:%u: key \"%s\" is known to xl but pvl does nothing with it", c->name,
-				 s->line, s->key);
+			snprintf(text, sizeof(text), "%s:%u: key \"%s\" is known to xl but pvl does nothing with it",
+				 c->name, s->line, s->key);
 		else
 			snprintf(text, sizeof(text), "%s:%u: unknown key \"%.80s\"%s%s%s", c->name, s->line, s->key,
 				 like ? "; did you mean \"" : "", like ? like : "", like ? "\"?" : "");

@@ -179,7 +179,8 @@ static int take_setting(struct lex *l, struct cfg_setting *s)
 	int c;
 
 	s->line = l->line;
-	while ((c = peek(l)) != -1 && ((c >= 'a' && c <= 'z') || (l->p > start && (isdigit(c) || c == '_' || c == '.'))))
+	while ((c = peek(l)) != -1 &&
+	       ((c >= 'a' && c <= 'z') || (l->p > start && (isdigit(c) || c == '_' || c == '.'))))
 		l->p++;
 	if (l->p == start)
 		return bad(l, "a key (small letters, digits, \"_\", \".\") expected");

@@ -19,7 +19,8 @@ int cmd_block_attach(struct pvl *p)
 	if (p->dry_run)
 		rc = p->ops->block_plan(p, specs, p->argc - 1, &obj, &err);
 	else
-		rc = p->ops->block_attach(p->host, domid, specs, p->argc - 1, !pvl_opt(p, "no-wait"), p->timeout_ms, &obj, &err);
+		rc = p->ops->block_attach(p->host, domid, specs, p->argc - 1, !pvl_opt(p, "no-wait"), p->timeout_ms,
+					  &obj, &err);
 	if (rc)
 		return pvl_fail(p, &err);
 	if (p->dry_run && !p->json) {
@@ -39,7 +40,8 @@ int cmd_block_detach(struct pvl *p)
 	if (pvl_domain(p, p->argv[0], true, &domid))
 		return PVL_FAIL;
 	if (!p->dry_run) {
-		if (p->ops->block_detach(p->host, domid, p->argv[1], p->force, pvl_timeout(p, p->force ? 3000 : 10000), &err))
+		if (p->ops->block_detach(p->host, domid, p->argv[1], p->force, pvl_timeout(p, p->force ? 3000 : 10000),
+					 &err))
 			return pvl_fail(p, &err);
 		return pvl_done(p, NULL);
 	}
@@ -57,7 +59,8 @@ int cmd_block_list(struct pvl *p)
 {
 	static const struct out_col cols[] = {
 		/* xl calls the front end's domain "handle" */
-		{ "devid", "Vdev", -5 }, { "backend_domid", "BE", -3 }, { "domid", "handle", -6 }, { "state", "state", -5 },
+		{ "devid", "Vdev", -5 }, { "backend_domid", "BE", -3 }, { "domid", "handle", -6 },
+		{ "state", "state", -5 },
 		{ "event_channel", "evt-ch", -6 }, { "ring_ref", "ring-ref", -8 }, { "backend_path", "BE-path", -30 },
 	}, name[] = { { "vdev", "Vdev", 0 } };
 	struct json_object *rows = out_arr();

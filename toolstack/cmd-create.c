@@ -70,8 +70,11 @@ static int plan(struct pvl *p, struct cfg *cfg, const struct host_ops *ops, bool
 static int create(struct pvl *p, struct cfg *cfg)
 {
 	struct create_opts o = {
-		.paused = pvl_opt(p, "paused"), .console = pvl_opt(p, "console"), .foreground = pvl_opt(p, "foreground"),
-		.no_monitor = pvl_opt(p, "no-monitor"), .quiet = p->verbose < 0,
+		.paused = pvl_opt(p, "paused"),
+		.console = pvl_opt(p, "console"),
+		.foreground = pvl_opt(p, "foreground"),
+		.no_monitor = pvl_opt(p, "no-monitor"),
+		.quiet = p->verbose < 0,
 	};
 	struct json_object *fields;
 	struct pvb_error err = { 0 };

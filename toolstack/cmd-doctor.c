@@ -13,7 +13,8 @@
 static void print(struct json_object *findings)
 {
 	for (size_t i = 0; i < json_object_array_length(findings); i++) {
-		struct json_object *f = json_object_array_get_idx(findings, i), *todo = json_object_object_get(f, "todo");
+		struct json_object *f = json_object_array_get_idx(findings, i),
+				   *todo = json_object_object_get(f, "todo");
 
 		printf("%s: %s: %s\n", json_object_get_string(json_object_object_get(f, "severity")),
 		       json_object_get_string(json_object_object_get(f, "check")),

@@ -11,7 +11,8 @@
 static const struct pvb_error none = { .text = "this host has no such operation" };
 
 /* Do fn to every domain named, go on after a failure, and fail if one failed. */
-static int for_each(struct pvl *p, bool zero_ok, const char *done, int (*fn)(struct pvl *p, unsigned domid, struct pvb_error *err))
+static int for_each(struct pvl *p, bool zero_ok, const char *done,
+		    int (*fn)(struct pvl *p, unsigned domid, struct pvb_error *err))
 {
 	struct json_object *fields = out_obj(), *ids = out_arr();
 	int rc = PVL_OK;
@@ -72,7 +73,8 @@ int cmd_unpause(struct pvl *p)
 
 static int ask(struct pvl *p, unsigned domid, struct pvb_error *err)
 {
-	return p->ops->shutdown(p->host, domid, p->cmd->fn == cmd_reboot, pvl_opt(p, "fallback"), pvl_timeout(p, 60000), err);
+	return p->ops->shutdown(p->host, domid, p->cmd->fn == cmd_reboot, pvl_opt(p, "fallback"), pvl_timeout(p, 60000),
+				err);
 }
 
 static int ask_and_wait(struct pvl *p, unsigned domid, struct pvb_error *err)

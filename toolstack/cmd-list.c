@@ -131,7 +131,9 @@ static int add_uptime(struct pvl *p, struct json_object *rows, const struct dom_
 
 int cmd_uptime(struct pvl *p)
 {
-	static const struct out_col cols[] = { { "name", "Name", -33 }, { "domid", "ID", 4 }, { "uptime", "Uptime", 0 } };
+	static const struct out_col cols[] = { { "name", "Name", -33 },
+					       { "domid", "ID", 4 },
+					       { "uptime", "Uptime", 0 } };
 	struct json_object *rows = out_arr();
 	int rc = each_domain(p, rows, true, add_uptime);
 

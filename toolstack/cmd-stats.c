@@ -77,10 +77,11 @@ static struct json_object *sum_row(struct json_object *dev)
 static int show(struct pvl *p, struct json_object *devices)
 {
 	static const struct out_col cols[] = {
-		{ "domid", "ID", 5 }, { "vdev", "Vdev", -6 }, { "state", "State", -12 }, { "provider", "Provider", -8 },
-		{ "queues", "Q", 2 }, { "reads", "Reads", 10 }, { "writes", "Writes", 10 }, { "other", "Other", 7 },
-		{ "read_kib", "RdKiB", 10 }, { "write_kib", "WrKiB", 10 }, { "errors", "Errors", 6 },
-		{ "in_flight", "Flight", 6 }, { "p50_us", "p50us", 8 }, { "p99_us", "p99us", 8 }, { "alarm", "Alarm", 0 },
+		{ "domid", "ID", 5 },		{ "vdev", "Vdev", -6 },	   { "state", "State", -12 },
+		{ "provider", "Provider", -8 }, { "queues", "Q", 2 },	   { "reads", "Reads", 10 },
+		{ "writes", "Writes", 10 },	{ "other", "Other", 7 },   { "read_kib", "RdKiB", 10 },
+		{ "write_kib", "WrKiB", 10 },	{ "errors", "Errors", 6 }, { "in_flight", "Flight", 6 },
+		{ "p50_us", "p50us", 8 },	{ "p99_us", "p99us", 8 },  { "alarm", "Alarm", 0 },
 	};
 	struct json_object *rows;
 	int rc;

@@ -88,8 +88,8 @@ static int take_word(struct diskspec *d, const char *part, struct pvb_error *err
 		const char *key;
 		int (*fn)(struct diskspec *d, const char *v, struct pvb_error *err);
 	} keys[] = {
-		{ "format=", set_format }, { "access=", set_access }, { "vdev=", set_vdev }, { "devtype=", set_devtype },
-		{ "backendtype=", set_backendtype },
+		{ "format=", set_format },   { "access=", set_access },		  { "vdev=", set_vdev },
+		{ "devtype=", set_devtype }, { "backendtype=", set_backendtype },
 	};
 	int rc;
 
@@ -158,7 +158,8 @@ static int parse_one(struct diskspec *d, const char *spec, int *place, struct pv
 
 	for (const char *c = spec; *c; c++) /* it goes on into store nodes and scripts */
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			return pvb_err(err, -EINVAL, "disk: control character 0x%02x in \"%s\"", (unsigned char)*c, spec);
+			return pvb_err(err, -EINVAL, "disk: control character 0x%02x in \"%s\"", (unsigned char)*c,
+				       spec);
 	copy = next = strdup(spec);
 	if (!copy)
 		return pvb_err(err, -ENOMEM, "disk: out of memory");
@@ -195,7 +196,8 @@ int diskspec_parse(struct diskspec *out, const char *const *specs, int nr, struc
 	if (!rc && !d.target)
 		rc = set(&d.target, "", "target", err);
 	if (!rc && *d.target && d.target[strlen(d.target) - 1] == ',')
-		rc = pvb_err(err, -EINVAL, "disk %s: target \"%s\" ends with a comma, which libxl would drop", d.vdev, d.target);
+		rc = pvb_err(err, -EINVAL, "disk %s: target \"%s\" ends with a comma, which libxl would drop", d.vdev,
+			     d.target);
 	if (!rc && !d.format)
 		rc = set(&d.format, "raw", "format", err);
 	if (d.cdrom)
@@ -236,15 +238,27 @@ bool diskspec_is_pvbus(const char *const *specs, int nr)
 	return false;
 }
 
-char *diskspec_for_xl(const struct diskspec *d)
+char *diskspec_text(const struct diskspec *d, const char *before)
 {
+	static const char *const discard[] = { "", ",no-discard", ",discard" };
 	char *text;
 
-	if (asprintf(&text, "backendtype=phy,script=%s,format=raw,vdev=%s,access=%s%s%s%s%s%s%s,target=%s",
-		     d->script ? d->script : "block-pvbus", d->vdev, d->readonly ? "ro" : "rw", d->cdrom ? ",cdrom" : "",
-		     d->direct_io_safe ? ",direct-io-safe" : "", d->discard < 0 ? "" : d->discard ? ",discard" : ",no-discard",
+	if (asprintf(&text, "%svdev=%s,access=%s%s%s%s%s%s%s%s,target=%s", before, d->vdev, d->readonly ? "ro" : "rw",
+		     d->cdrom ? ",cdrom" : "", d->removable && !d->cdrom ? ",removable" : "",
+		     d->direct_io_safe ? ",direct-io-safe" : "", discard[d->discard + 1],
 		     d->untrusted ? ",untrusted" : "", d->backend ? ",backend=" : "", d->backend ? d->backend : "",
 		     d->target) < 0)
 		return NULL;
+	return text;
+}
+
+char *diskspec_for_xl(const struct diskspec *d)
+{
+	char *before, *text = NULL;
+
+	if (asprintf(&before, "backendtype=phy,script=%s,format=raw,", d->script ? d->script : "block-pvbus") < 0)
+		return NULL;
+	text = diskspec_text(d, before);
+	free(before);
 	return text;
 }

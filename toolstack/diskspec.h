@@ -32,6 +32,9 @@ int diskspec_parse(struct diskspec *out, const char *const *specs, int nr, struc
 void diskspec_free(struct diskspec *d);
 /* Does one of the strings say backendtype=pvbus (before any target=)? */
 bool diskspec_is_pvbus(const char *const *specs, int nr);
+/* The same disk as one specification, after `before`; malloc'ed, NULL when out of memory.  Leaves out format,
+ * backendtype and script. */
+char *diskspec_text(const struct diskspec *d, const char *before);
 /* The same disk in libxl's words, malloc'ed; NULL when out of memory. */
 char *diskspec_for_xl(const struct diskspec *d);
 #endif

@@ -51,8 +51,9 @@ static const struct dom_info *domain(const struct alive *a, const char *id)
 }
 
 /* Call fn for every child's name of a directory; nothing when there is none. */
-static void each_child(struct doctor *d, struct pvb_store *st, const char *path,
-		       void (*fn)(struct doctor *d, struct pvb_store *st, const char *path, const char *name, void *arg), void *arg)
+static void
+each_child(struct doctor *d, struct pvb_store *st, const char *path,
+	   void (*fn)(struct doctor *d, struct pvb_store *st, const char *path, const char *name, void *arg), void *arg)
 {
 	char **names;
 	unsigned nr;
@@ -84,7 +85,8 @@ static void one_device(struct doctor *d, struct pvb_store *st, const char *dir, 
 	f = pvb_state_read(st, PVB_NO_TXN, front);
 	snprintf(todo, sizeof(todo), "pvl -f block-detach %s %s", pl->dom->name, devid);
 	if (!pvb_store_exists(st, PVB_NO_TXN, front))
-		doctor_find(d, "stale", "error", todo, "%s: back end without a front end (%s)", back, pvb_state_name(b));
+		doctor_find(d, "stale", "error", todo, "%s: back end without a front end (%s)", back,
+			    pvb_state_name(b));
 	else if (b == PVB_CLOSING || (b == PVB_CLOSED && f == PVB_CONNECTED))
 		doctor_find(d, "stuck", "error", todo, "%s: closing does not end: back end %s, front end %s", back,
 			    pvb_state_name(b), pvb_state_name(f));
@@ -139,8 +141,8 @@ static void half_fronts(struct doctor *d, struct pvb_store *st, const struct dom
 			char todo[200];
 
 			snprintf(todo, sizeof(todo), "pvl -f block-detach %s %s", dom->name, list[i].vdev);
-			doctor_find(d, "stale", "error", todo, "disk %s of %s: its back end %s is gone", list[i].vdev, dom->name,
-				    list[i].backend_path);
+			doctor_find(d, "stale", "error", todo, "disk %s of %s: its back end %s is gone", list[i].vdev,
+				    dom->name, list[i].backend_path);
 		}
 	block_list_free(list, nr);
 }
@@ -218,12 +220,15 @@ void doctor_kernel(struct doctor *d)
 				    needs[i].what);
 		}
 	if (exists(d->sys, "/bus/xen-backend/drivers/vbd"))
-		doctor_find(d, "kernel", "warning", "echo blacklist xen-blkback > /etc/modprobe.d/pvbus.conf; rmmod xen-blkback",
-			    "xen-blkback is loaded (%u devices bound): it takes every vbd, also those meant for pvbackd",
-			    count_bound(d->sys, "/bus/xen-backend/drivers/vbd"));
+		doctor_find(
+			d, "kernel", "warning",
+			"echo blacklist xen-blkback > /etc/modprobe.d/pvbus.conf; rmmod xen-blkback",
+			"xen-blkback is loaded (%u devices bound): it takes every vbd, also those meant for pvbackd",
+			count_bound(d->sys, "/bus/xen-backend/drivers/vbd"));
 	if (access(XEN_SCRIPT_DIR "/block-pvbus", X_OK))
 		doctor_find(d, "script", "error", "make install (or link the script there)",
-			    XEN_SCRIPT_DIR "/block-pvbus: %s: backendtype=pvbus disks can not be attached", strerror(errno));
+			    XEN_SCRIPT_DIR "/block-pvbus: %s: backendtype=pvbus disks can not be attached",
+			    strerror(errno));
 }
 
 /* --- daemon ------------------------------------------------------------------------------------------ */
@@ -262,8 +267,9 @@ void doctor_daemon(struct doctor *d)
 			const char *dom = text(dev, "domid"), *vdev = text(dev, "vdev");
 
 			if (alarm)
-				doctor_find(d, "daemon", "error", "see pvbackd(8), ALARMS", "disk %s of domain %s: alarm: %s",
-					    vdev ? vdev : "?", dom ? dom : "?", alarm);
+				doctor_find(d, "daemon", "error", "see pvbackd(8), ALARMS",
+					    "disk %s of domain %s: alarm: %s", vdev ? vdev : "?", dom ? dom : "?",
+					    alarm);
 			else if (error)
 				doctor_find(d, "daemon", "error", "detach and attach it again once the cause is gone",
 					    "disk %s of domain %s: %s", vdev ? vdev : "?", dom ? dom : "?", error);

@@ -29,8 +29,10 @@ static int read_action(struct cfg *cfg, const char *key, enum local_action *to, 
 
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
-	return parse_action(v, to) ? pvb_err(err, -EINVAL, "%s: %s: \"%s\" is not destroy, restart or preserve, which are "
-					     "what --host local has", cfg_name(cfg), key, v) : 0;
+	return parse_action(v, to) ? pvb_err(err, -EINVAL,
+					     "%s: %s: \"%s\" is not destroy, restart or preserve",
+					     cfg_name(cfg), key, v)
+				   : 0;
 }
 
 static int read_text(struct cfg *cfg, const char *key, char **to, struct pvb_error *err)
@@ -80,22 +82,25 @@ static int read_uuid(struct cfg *cfg, char uuid[37], struct pvb_error *err)
 		return pvb_err(err, -EIO, "no random numbers for a uuid");
 	b[6] = (b[6] & 0x0f) | 0x40;
 	b[8] = (b[8] & 0x3f) | 0x80;
-	snprintf(uuid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-		 b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	snprintf(uuid, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+		 b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 	return 0;
 }
 
 int local_disk_check(const struct diskspec *d, struct pvb_error *err)
 {
 	if (d->backendtype && strcmp(d->backendtype, "pvbus") && strcmp(d->backendtype, "phy"))
-		return pvb_err(err, -EINVAL, "disk %s: backendtype=%s: --host local has only pvbackd", d->vdev, d->backendtype);
+		return pvb_err(err, -EINVAL, "disk %s: backendtype=%s: --host local has only pvbackd", d->vdev,
+			       d->backendtype);
 	if (strcmp(d->format, "raw"))
-		return pvb_err(err, -EINVAL, "disk %s: format %s: pvbackd takes raw; put it behind an nbd: target", d->vdev,
-			       d->format);
+		return pvb_err(err, -EINVAL, "disk %s: format %s: pvbackd takes raw; put it behind an nbd: target",
+			       d->vdev, d->format);
 	if (d->backend)
-		return pvb_err(err, -EINVAL, "disk %s: backend=%s: --host local has no driver domains", d->vdev, d->backend);
+		return pvb_err(err, -EINVAL, "disk %s: backend=%s: --host local has no driver domains", d->vdev,
+			       d->backend);
 	if (d->script)
-		return pvb_err(err, -EINVAL, "disk %s: script=%s: --host local runs no hotplug scripts", d->vdev, d->script);
+		return pvb_err(err, -EINVAL, "disk %s: script=%s: --host local runs no hotplug scripts", d->vdev,
+			       d->script);
 	if (!*d->target)
 		return pvb_err(err, -EINVAL, "disk %s: an empty drive is not possible on --host local", d->vdev);
 	return 0;

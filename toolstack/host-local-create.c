@@ -83,10 +83,16 @@ static int write_nodes(struct pvb_store *st, pvb_txn t, void *arg)
 		const char *dir, *key, *text;
 		long number;
 	} keys[] = {
-		{ home, "name", lc->name }, { home, "domid", NULL, n->domid }, { home, "vm", NULL, -1 },
-		{ home, "memory/target", NULL, lc->memory_mib * 1024 }, { home, "memory/static-max", NULL, lc->memory_mib * 1024 },
-		{ "/pvl", "name", lc->name }, { "/pvl", "uuid", lc->uuid }, { "/pvl", "guest", lc->guest },
-		{ "/pvl", "memory", NULL, lc->memory_mib }, { "/pvl", "vcpus", NULL, lc->vcpus },
+		{ home, "name", lc->name },
+		{ home, "domid", NULL, n->domid },
+		{ home, "vm", NULL, -1 },
+		{ home, "memory/target", NULL, lc->memory_mib * 1024 },
+		{ home, "memory/static-max", NULL, lc->memory_mib * 1024 },
+		{ "/pvl", "name", lc->name },
+		{ "/pvl", "uuid", lc->uuid },
+		{ "/pvl", "guest", lc->guest },
+		{ "/pvl", "memory", NULL, lc->memory_mib },
+		{ "/pvl", "vcpus", NULL, lc->vcpus },
 		{ "/pvl", "on_poweroff", local_action_word[lc->on_poweroff] },
 		{ "/pvl", "on_reboot", local_action_word[lc->on_reboot] },
 		{ "/pvl", "on_crash", local_action_word[lc->on_crash] },
@@ -268,16 +274,33 @@ static void drop(struct monitor *m)
 	m->pidfd = m->own_fd = -1;
 }
 
-/* Wait for the process's end and say why the domain ended; -ESRCH: somebody destroys it. */
-static int wait_guest(struct monitor *m, enum pvb_local_reason *reason, struct pvb_error *err)
+/* The fabric is gone, and the domain with it: a guest without one is of no use. */
+static void end_guest(struct monitor *m)
 {
 	struct pollfd pfd = { .fd = m->pidfd, .events = POLLIN };
+
+	pvl_note(m->h->p, "domain %u: the fabric is gone", m->domid);
+	kill(m->pid, SIGTERM);
+	kill(m->pid, SIGCONT);
+	if (poll(&pfd, 1, 2000) == 0)
+		kill(m->pid, SIGKILL);
+	waitpid(m->pid, NULL, 0);
+}
+
+/* Wait for the process's end and say why the domain ended; -ESRCH: somebody destroys it, or the fabric ended. */
+static int wait_guest(struct monitor *m, enum pvb_local_reason *reason, struct pvb_error *err)
+{
+	struct pollfd pfd[2] = { { .fd = m->pidfd, .events = POLLIN }, { .fd = m->own_fd, .events = POLLIN } };
 	struct pvb_local_domain info;
 	char *asked, *ending;
 	int status = 0;
 
-	while (poll(&pfd, 1, -1) < 0 && errno == EINTR)
+	while (poll(pfd, 2, -1) < 0 && errno == EINTR)
 		;
+	if (!pfd[0].revents) {
+		end_guest(m);
+		return -ESRCH;
+	}
 	if (m->child)
 		waitpid(m->pid, &status, 0);
 	ending = local_recorded(m->h, m->domid, "ending");
@@ -451,7 +474,8 @@ int local_create(struct host *h, struct cfg *cfg, const struct create_opts *o, u
 	if (!rc && o->paused)
 		rc = local_record(h, *domid, "paused", "1");
 	if (!rc && !here) {
-		rc = o->no_monitor ? start_alone(h, *domid, &lc, o->paused, err) : start_monitor(h, *domid, lc.name, err);
+		rc = o->no_monitor ? start_alone(h, *domid, &lc, o->paused, err)
+				   : start_monitor(h, *domid, lc.name, err);
 		if (rc)
 			local_destroy(h, *domid, 5000, NULL);
 	}

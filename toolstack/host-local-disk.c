@@ -17,13 +17,10 @@ static struct pvb_device_id id_of(uint32_t domid, uint32_t devid)
 
 static int record_disk(struct host *h, uint32_t domid, const struct diskspec *d)
 {
-	char key[32], *spec;
+	char key[32], *spec = diskspec_text(d, "");
 	int rc;
 
-	if (asprintf(&spec, "vdev=%s,access=%s%s%s%s%s%s,target=%s", d->vdev, d->readonly ? "ro" : "rw",
-		     d->cdrom ? ",cdrom" : "", d->removable && !d->cdrom ? ",removable" : "",
-		     d->direct_io_safe ? ",direct-io-safe" : "", d->discard < 0 ? "" : d->discard ? ",discard" : ",no-discard",
-		     d->untrusted ? ",untrusted" : "", d->target) < 0)
+	if (!spec)
 		return -ENOMEM;
 	snprintf(key, sizeof(key), "device/%u", d->devid);
 	rc = local_record(h, domid, key, spec);
@@ -48,20 +45,31 @@ int local_disk_offer(struct host *h, uint32_t domid, const struct diskspec *d, s
 	/* hotplug-status says that no script is to be waited for */
 	struct pvb_pair back[] = {
 		{ "params", d->target }, { "script", "" }, { "dev", d->vdev }, { "type", "phy" },
-		{ "mode", d->readonly ? "r" : "w" }, { "device-type", devtype }, { "removable", d->removable ? "1" : "0" },
+		{ "mode", d->readonly ? "r" : "w" }, { "device-type", devtype },
+		{ "removable", d->removable ? "1" : "0" },
 		{ "bootable", "1" }, { "discard-enable", discard ? "1" : "0" }, { "specification", "xen" },
 		{ "hotplug-status", "connected" }, { "direct-io-safe", "1" },
 	}, front[] = {
-		{ "virtual-device", virtual_device }, { "device-type", devtype }, { "trusted", d->untrusted ? "0" : "1" },
+		{ "virtual-device", virtual_device }, { "device-type", devtype },
+		{ "trusted", d->untrusted ? "0" : "1" },
 	};
 	unsigned nr_back = sizeof(back) / sizeof(back[0]) - !d->direct_io_safe;
-	int rc = record_disk(h, domid, d);
+	char key[32], *there;
+	int rc;
 
+	snprintf(key, sizeof(key), "device/%u", d->devid);
+	there = local_recorded(h, domid, key);
+	if (there) {
+		rc = pvb_err(err, -EEXIST, "domain %u has a disk %s already (%.120s)", domid, d->vdev, there);
+		free(there);
+		return rc;
+	}
+	rc = record_disk(h, domid, d);
 	if (rc)
 		return pvb_err(err, rc, "recording disk %s: %s", d->vdev, strerror(-rc));
 	snprintf(virtual_device, sizeof(virtual_device), "%u", d->devid);
 	rc = pvb_offer(h->store, &id, back, nr_back, front, 3, err);
-	if (rc && rc != -EEXIST)
+	if (rc)
 		unrecord_disk(h, domid, d->devid);
 	return rc;
 }
@@ -163,6 +171,7 @@ static int wait_attached(struct host *h, uint32_t domid, const struct diskspec *
 	struct pvb_device_id id = id_of(domid, d->devid);
 	uint64_t end = pvb_now_ms() + (uint64_t)timeout_ms;
 	char back[160], front[160];
+	struct local_proc proc;
 	enum pvb_state s;
 	int rc;
 
@@ -171,16 +180,26 @@ static int wait_attached(struct host *h, uint32_t domid, const struct diskspec *
 	rc = wait_state(h, back, is_waiting, timeout_ms);
 	s = pvb_state_read(h->store, PVB_NO_TXN, back);
 	if (rc || (s != PVB_INIT_WAIT && s != PVB_CONNECTED))
-		return add_reason(h, back, err, pvb_err(err, rc ? rc : -EIO, "%s: the back end is %s after %d ms%s; taken away "
-			"again", d->vdev, pvb_state_name(s), timeout_ms, rc ? " (is pvbackd running for this fabric?)" : ""));
+		return add_reason(h, back, err,
+				  pvb_err(err, rc ? rc : -EIO,
+					  "%s: the back end is %s after %d ms%s; taken away again",
+					  d->vdev, pvb_state_name(s), timeout_ms,
+					  rc ? " (is pvbackd running for this fabric?)" : ""));
 	if (!wait)
 		return 0;
+	local_proc_look(h, domid, &proc);
+	if (proc.state == 'T') {
+		pvl_note(h->p, "domain %u is paused: %s will connect once it runs", domid, d->vdev);
+		return 0;
+	}
 	rc = wait_state(h, front, is_connected, pvb_now_ms() < end ? (int)(end - pvb_now_ms()) : 0);
 	if (!rc && pvb_state_read(h->store, PVB_NO_TXN, front) == PVB_CONNECTED)
 		return 0;
-	return add_reason(h, back, err, pvb_err(err, rc ? rc : -EIO, "%s not connected after %d ms: front end %s, back end %s; "
-		"taken away again", d->vdev, timeout_ms, pvb_state_name(pvb_state_read(h->store, PVB_NO_TXN, front)),
-		pvb_state_name(pvb_state_read(h->store, PVB_NO_TXN, back))));
+	return add_reason(h, back, err,
+			  pvb_err(err, rc ? rc : -EIO,
+				  "%s not connected after %d ms: front end %s, back end %s; taken away again",
+				  d->vdev, timeout_ms, pvb_state_name(pvb_state_read(h->store, PVB_NO_TXN, front)),
+				  pvb_state_name(pvb_state_read(h->store, PVB_NO_TXN, back))));
 }
 
 static int parse_for_local(const char *const *specs, int nr, struct diskspec *d, struct pvb_error *err)
@@ -195,7 +214,8 @@ static int parse_for_local(const char *const *specs, int nr, struct diskspec *d,
 	return rc;
 }
 
-int local_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out, struct pvb_error *err)
+int local_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
+		     struct pvb_error *err)
 {
 	struct diskspec d;
 	int rc = parse_for_local(specs, nr_specs, &d, err);
@@ -208,8 +228,8 @@ int local_block_plan(struct pvl *p, const char *const *specs, int nr_specs, stru
 	return 0;
 }
 
-int local_block_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
-		       struct json_object **out, struct pvb_error *err)
+int local_block_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait,
+		       int timeout_ms, struct json_object **out, struct pvb_error *err)
 {
 	struct block_info b = { 0 };
 	struct pvb_device_id id;
@@ -246,8 +266,10 @@ int local_block_attach(struct host *h, uint32_t domid, const char *const *specs,
 
 /* --- detach ------------------------------------------------------------------------------------------ */
 
-int local_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms, struct pvb_error *err)
+int local_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms,
+		       struct pvb_error *err)
 {
+	struct pvb_error why = { 0 };
 	struct pvb_device_id id;
 	struct block_info *list;
 	char path[160];
@@ -261,7 +283,9 @@ int local_block_detach(struct host *h, uint32_t domid, const char *vdev, bool fo
 	block_list_free(list, nr);
 	if (i == nr)
 		return pvb_err(err, -ENOENT, "domain %u has no disk \"%s\"", domid, vdev);
-	rc = force ? pvb_rescind_force(h->store, &id, timeout_ms, err) : pvb_rescind(h->store, &id, timeout_ms, err);
+	rc = force ? pvb_rescind_force(h->store, &id, timeout_ms, err) : pvb_rescind(h->store, &id, timeout_ms, &why);
+	if (rc && !force)
+		pvb_err(err, rc, "%.160s%s", why.text, rc == -EBUSY ? "; --force takes it away" : "");
 	pvb_device_back_path(&id, path, sizeof(path));
 	if (!rc && pvb_store_exists(h->store, PVB_NO_TXN, path))
 		rc = pvb_err(err, -EIO, "%s is still there after its removal", path);
@@ -280,8 +304,13 @@ int local_disks_drop(struct host *h, uint32_t domid, int timeout_ms, struct pvb_
 		return rc == -ENOENT ? 0 : pvb_err(err, rc, "disks of domain %u: %s", domid, strerror(-rc));
 	for (unsigned i = 0; i < nr; i++) {
 		struct pvb_device_id id = id_of(domid, list[i].devid);
-		int r = pvb_rescind_force(h->store, &id, timeout_ms, err);
+		char front[160];
+		int r;
 
+		/* its driver is dead: say on its behalf that it lets go, so that the back end need not wait for it */
+		pvb_device_front_path(&id, front, sizeof(front));
+		pvb_state_write(h->store, front, PVB_CLOSED);
+		r = pvb_rescind_force(h->store, &id, timeout_ms, err);
 		rc = rc ? rc : r;
 	}
 	block_list_free(list, nr);

@@ -90,8 +90,8 @@ static int read_stat(pid_t pid, char *state, double *cpu, unsigned long long *st
 	fclose(f);
 	text[n] = '\0';
 	p = strrchr(text, ')');
-	if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %llu", state, &ut,
-			 &st, start) != 4)
+	if (!p || sscanf(p + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %llu",
+			 state, &ut, &st, start) != 4)
 		return -ESRCH;
 	*cpu = (double)(ut + st) / (double)sysconf(_SC_CLK_TCK);
 	return 0;
@@ -141,8 +141,8 @@ static void output_to_log(const struct host *h, const char *name)
 		close(fd);
 }
 
-static void __attribute__((noreturn)) become_guest(struct host *h, uint32_t domid, const struct local_cfg *lc, char **argv,
-						   int own_fd, bool paused, bool terminal)
+static void __attribute__((noreturn)) become_guest(struct host *h, uint32_t domid, const struct local_cfg *lc,
+						   char **argv, int own_fd, bool paused, bool terminal)
 {
 	char text[256];
 

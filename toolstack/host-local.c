@@ -80,7 +80,8 @@ static int local_open(struct pvl *p, const char *spec, struct host **out, struct
 	if (strlen(h->dir) > 60 || strchr(h->dir, ':'))
 		rc = pvb_err(err, -EINVAL, "host local: directory \"%s\": at most 60 characters and no \":\"", h->dir);
 	else if ((rc = pvb_local_stats(h->dir, &st, &why)))
-		pvb_err(err, rc, "no local fabric at %s (%.80s); start one with: pvlocald --dir %s", h->dir, why.text, h->dir);
+		pvb_err(err, rc, "no local fabric at %s (%.80s); start one with: pvlocald --dir %s", h->dir, why.text,
+			h->dir);
 	else
 		rc = pvb_store_open(&h->store, h->spec, err);
 	if (rc)
@@ -115,7 +116,8 @@ static void fill_dom0(struct dom_info *d)
 	d->name = strdup("Domain-0");
 	strcpy(d->uuid, "00000000-0000-0000-0000-000000000000");
 	d->vcpus = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
-	d->memory_kib = d->max_memory_kib = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)(sysconf(_SC_PAGESIZE) / 1024);
+	d->memory_kib = d->max_memory_kib =
+		(uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)(sysconf(_SC_PAGESIZE) / 1024);
 	d->running = true;
 	d->reason = ' ';
 	d->uptime = ts.tv_sec;
@@ -259,7 +261,8 @@ static int local_wait_end(struct host *h, uint32_t domid, enum end_kind kind, in
 }
 
 /* A process guest's power button is SIGTERM; having taken the request is having ended. */
-static int local_shutdown(struct host *h, uint32_t domid, bool reboot, bool fallback, int timeout_ms, struct pvb_error *err)
+static int local_shutdown(struct host *h, uint32_t domid, bool reboot, bool fallback, int timeout_ms,
+			  struct pvb_error *err)
 {
 	struct local_proc p;
 	int rc;
@@ -291,7 +294,8 @@ static int local_pause(struct host *h, uint32_t domid, bool pause, struct pvb_er
 	int rc = local_proc_signal(h, domid, pause ? SIGSTOP : SIGCONT);
 
 	if (rc)
-		return pvb_err(err, rc, "domain %u: %s", domid, rc == -ESRCH ? "it has no running process" : strerror(-rc));
+		return pvb_err(err, rc, "domain %u: %s", domid,
+			       rc == -ESRCH ? "it has no running process" : strerror(-rc));
 	do {
 		local_proc_look(h, domid, &p);
 		if (!p.pid)
@@ -340,10 +344,26 @@ static int local_console(struct host *h, uint32_t domid, const char *type, int n
 }
 
 const struct host_ops host_local = {
-	.name = "local", .open = local_open, .close = local_close, .plan = local_plan, .create = local_create,
-	.monitor = local_monitor, .list = local_list, .config = local_config, .info = local_info, .destroy = local_destroy,
-	.shutdown = local_shutdown, .wait_end = local_wait_end, .pause = local_pause, .rename = local_rename,
-	.console = local_console, .block_list = local_block_list, .block_attach = local_block_attach,
-	.block_detach = local_block_detach, .block_plan = local_block_plan, .store_spec = local_store_spec,
-	.store = local_store, .ctl_path = local_ctl_path,
+	.name = "local",
+	.open = local_open,
+	.close = local_close,
+	.plan = local_plan,
+	.create = local_create,
+	.monitor = local_monitor,
+	.list = local_list,
+	.config = local_config,
+	.info = local_info,
+	.destroy = local_destroy,
+	.shutdown = local_shutdown,
+	.wait_end = local_wait_end,
+	.pause = local_pause,
+	.rename = local_rename,
+	.console = local_console,
+	.block_list = local_block_list,
+	.block_attach = local_block_attach,
+	.block_detach = local_block_detach,
+	.block_plan = local_block_plan,
+	.store_spec = local_store_spec,
+	.store = local_store,
+	.ctl_path = local_ctl_path,
 };

@@ -68,11 +68,13 @@ void local_argv_free(char **argv);
 /* --- devices (host-local-disk.c) --- */
 int local_disk_offer(struct host *h, uint32_t domid, const struct diskspec *d, struct pvb_error *err);
 int local_block_list(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
-int local_block_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
-		       struct json_object **out, struct pvb_error *err);
-int local_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms, struct pvb_error *err);
-int local_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out, struct pvb_error *err);
-/* Take all disks away by force: for a domain that ends. */
+int local_block_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait,
+		       int timeout_ms, struct json_object **out, struct pvb_error *err);
+int local_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms,
+		       struct pvb_error *err);
+int local_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
+		     struct pvb_error *err);
+/* Take all disks away: for a domain whose process has ended. */
 int local_disks_drop(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
 
 /* --- creating and ending (host-local-create.c) --- */

@@ -213,7 +213,8 @@ static int fill_plain(struct pvl *p, struct cfg *cfg, libxl_domain_config *dc, s
 }
 
 /* One word out of a libxl enumeration. */
-static int get_word(struct cfg *cfg, const char *key, int (*from)(const char *s, int *v), int *to, struct pvb_error *err)
+static int get_word(struct cfg *cfg, const char *key, int (*from)(const char *s, int *v), int *to,
+		    struct pvb_error *err)
 {
 	const char *v;
 	int rc = cfg_string(cfg, key, &v, err);
@@ -492,7 +493,8 @@ static int fill_cmdline(struct cfg *cfg, libxl_domain_config *dc, struct pvb_err
 		if (rc[i] && rc[i] != -ENOENT)
 			return rc[i];
 	if (cmdline && (root || extra))
-		return pvb_err(err, -EINVAL, "%s: cmdline makes root and extra void; give one or the other", cfg_name(cfg));
+		return pvb_err(err, -EINVAL, "%s: cmdline makes root and extra void; give one or the other",
+			       cfg_name(cfg));
 	if (!cmdline && !root && !extra)
 		return 0;
 	if (asprintf(&dc->b_info.cmdline, "%s%s%s%s", cmdline ? cmdline : "", root ? "root=" : "", root ? root : "",
@@ -523,7 +525,8 @@ static int fill_boot(struct cfg *cfg, libxl_domain_config *dc, struct pvb_error 
 		if (dc->b_info.kernel)
 			return pvb_err(err, -EINVAL, "%s: both kernel and firmware are given", cfg_name(cfg));
 		if (strcmp(v, "pvgrub32") && strcmp(v, "pvgrub64"))
-			return pvb_err(err, -EINVAL, "%s: firmware: \"%s\" is not pvgrub32 or pvgrub64", cfg_name(cfg), v);
+			return pvb_err(err, -EINVAL, "%s: firmware: \"%s\" is not pvgrub32 or pvgrub64", cfg_name(cfg),
+				       v);
 		if (asprintf(&dc->b_info.kernel, "/usr/lib/xen/boot/%s.bin", v) < 0)
 			return pvb_err(err, -ENOMEM, "firmware: out of memory");
 	}

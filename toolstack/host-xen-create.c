@@ -419,7 +419,8 @@ static int ended(struct monitor *m, int reason, struct pvb_error *err)
 	libxl_userdata_retrieve(m->h->ctx, m->domid, "xl", &source, &len);
 	action = action_for(&dc, reason);
 	note(m, libxl_action_on_shutdown_to_string(action));
-	if (action == LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_DESTROY || action == LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_RESTART) {
+	if (action == LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_DESTROY ||
+	    action == LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_RESTART) {
 		if (dump_core(m, dc.c_info.name, err))
 			note(m, err->text); /* goes on as without a dump */
 		action = action == LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_DESTROY ? LIBXL_ACTION_ON_SHUTDOWN_DESTROY :

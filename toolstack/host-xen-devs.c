@@ -17,7 +17,8 @@
 
 /* Call fn for each part; value is NULL where there is no "=".  what names the list in errors. */
 static int each_part(const char *what, const char *spec, void *dev,
-		     int (*fn)(void *dev, const char *key, const char *value, struct pvb_error *err), struct pvb_error *err)
+		     int (*fn)(void *dev, const char *key, const char *value, struct pvb_error *err),
+		     struct pvb_error *err)
 {
 	char *copy = strdup(spec), *next = copy, *part;
 	int rc = copy ? 0 : pvb_err(err, -ENOMEM, "%s: out of memory", what);
@@ -46,10 +47,13 @@ static int set_text(char **to, const char *value)
 	return *to ? 0 : -ENOMEM;
 }
 
-static int set_number(const char *key, const char *value, uint64_t min, uint64_t max, uint64_t *to, struct pvb_error *err)
+static int set_number(const char *key, const char *value, uint64_t min, uint64_t max, uint64_t *to,
+		      struct pvb_error *err)
 {
-	return pvb_parse_u64(value, min, max, to) ? pvb_err(err, -EINVAL, "%s=%s is not a number from %llu to %llu", key, value,
-		(unsigned long long)min, (unsigned long long)max) : 0;
+	return pvb_parse_u64(value, min, max, to)
+		       ? pvb_err(err, -EINVAL, "%s=%s is not a number from %llu to %llu", key, value,
+				 (unsigned long long)min, (unsigned long long)max)
+		       : 0;
 }
 
 static int unknown_part(const char *key, struct pvb_error *err)
@@ -109,8 +113,9 @@ int xen_disk_parse(const char *const *specs, int nr, libxl_device_disk *disk, st
 	if (rc)
 		return rc;
 	if (strcmp(d.format, "raw") != 0) {
-		rc = pvb_err(err, -EINVAL, "disk %s: backendtype=pvbus takes no format (%s); put it behind an nbd: target",
-			     d.vdev, d.format);
+		rc = pvb_err(err, -EINVAL,
+			     "disk %s: backendtype=pvbus takes no format (%s); put it behind an nbd: target", d.vdev,
+			     d.format);
 		diskspec_free(&d);
 		return rc;
 	}
@@ -364,9 +369,14 @@ static int vfb_part(void *dev, const char *key, const char *value, struct pvb_er
 		char **text;
 		libxl_defbool *flag;
 	} parts[] = {
-		{ "vnc", NULL, &v->vnc.enable }, { "vnclisten", &v->vnc.listen, NULL }, { "vncpasswd", &v->vnc.passwd, NULL },
-		{ "vncunused", NULL, &v->vnc.findunused }, { "keymap", &v->keymap, NULL }, { "sdl", NULL, &v->sdl.enable },
-		{ "opengl", NULL, &v->sdl.opengl }, { "display", &v->sdl.display, NULL },
+		{ "vnc", NULL, &v->vnc.enable },
+		{ "vnclisten", &v->vnc.listen, NULL },
+		{ "vncpasswd", &v->vnc.passwd, NULL },
+		{ "vncunused", NULL, &v->vnc.findunused },
+		{ "keymap", &v->keymap, NULL },
+		{ "sdl", NULL, &v->sdl.enable },
+		{ "opengl", NULL, &v->sdl.opengl },
+		{ "display", &v->sdl.display, NULL },
 		{ "xauthority", &v->sdl.xauthority, NULL },
 	};
 	uint64_t n;
@@ -458,8 +468,8 @@ static int add_channel(struct pvl *p, const struct xl_conf *conf, const char *sp
 
 /* --- all lists --------------------------------------------------------------------------------------- */
 
-int xen_config_devices(struct pvl *p, struct host *h, const struct xl_conf *conf, struct cfg *cfg, libxl_domain_config *dc,
-		       struct pvb_error *err)
+int xen_config_devices(struct pvl *p, struct host *h, const struct xl_conf *conf, struct cfg *cfg,
+		       libxl_domain_config *dc, struct pvb_error *err)
 {
 	static const struct {
 		const char *key;

@@ -115,7 +115,8 @@ static void block_clear(struct block_info *b)
 	memset(b, 0, sizeof(*b));
 }
 
-int xen_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out, struct pvb_error *err)
+int xen_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
+		   struct pvb_error *err)
 {
 	libxl_device_disk disk;
 	char *text;
@@ -169,7 +170,8 @@ static void sweep(struct host *h, uint32_t domid, libxl_device_disk *disk)
 	h->log.min = min;
 }
 
-static int wait_connected(struct host *h, uint32_t domid, const struct block_info *b, int timeout_ms, struct pvb_error *err)
+static int wait_connected(struct host *h, uint32_t domid, const struct block_info *b, int timeout_ms,
+			  struct pvb_error *err)
 {
 	char path[256];
 	int rc;
@@ -179,8 +181,8 @@ static int wait_connected(struct host *h, uint32_t domid, const struct block_inf
 	if (rc == 0 && state_or_none(h->store, b->backend_path) == PVB_CONNECTED)
 		return 0;
 	path[strlen(path) - strlen("/state")] = '\0';
-	return pvb_err(err, rc ? rc : -EIO, "%s not connected after %d ms: front end %s, back end %s; taken away again", b->vdev,
-		       timeout_ms, pvb_state_name(pvb_state_read(h->store, PVB_NO_TXN, path)),
+	return pvb_err(err, rc ? rc : -EIO, "%s not connected after %d ms: front end %s, back end %s; taken away again",
+		       b->vdev, timeout_ms, pvb_state_name(pvb_state_read(h->store, PVB_NO_TXN, path)),
 		       pvb_state_name(pvb_state_read(h->store, PVB_NO_TXN, b->backend_path)));
 }
 
@@ -216,7 +218,8 @@ static int attach(struct host *h, uint32_t domid, libxl_device_disk *disk, bool 
 	if (rc) {
 		rc = xen_err(h, err, rc, "attaching %s to domain %u", disk->vdev, domid);
 		if (pvb_vdev_parse(disk->vdev, &devid, NULL) == 0) {
-			snprintf(path, sizeof(path), "/local/domain/%u/backend/vbd/%u/%u", disk->backend_domid, domid, devid);
+			snprintf(path, sizeof(path), "/local/domain/%u/backend/vbd/%u/%u", disk->backend_domid, domid,
+				 devid);
 			add_reason(h, path, err, rc);
 		}
 		sweep(h, domid, disk);
@@ -278,7 +281,8 @@ static int remove_closed(struct host *h, uint32_t domid, const char *vdev, bool 
 	return rc ? xen_err(h, err, rc, "removing %s from domain %u", vdev, domid) : 0;
 }
 
-static int check_gone(struct host *h, uint32_t domid, const struct block_info *was, const char *front, struct pvb_error *err)
+static int check_gone(struct host *h, uint32_t domid, const struct block_info *was, const char *front,
+		      struct pvb_error *err)
 {
 	struct block_info b = { 0 };
 	int rc = find_block(h, domid, was->vdev, &b, err);
@@ -292,11 +296,13 @@ static int check_gone(struct host *h, uint32_t domid, const struct block_info *w
 		return pvb_err(err, -EIO, "%s of domain %u: %s is still there after its removal", was->vdev, domid,
 			       was->backend_path);
 	if (pvb_store_exists(h->store, PVB_NO_TXN, front))
-		return pvb_err(err, -EIO, "%s of domain %u: %s is still there after its removal", was->vdev, domid, front);
+		return pvb_err(err, -EIO, "%s of domain %u: %s is still there after its removal", was->vdev, domid,
+			       front);
 	return 0;
 }
 
-int xen_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms, struct pvb_error *err)
+int xen_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms,
+		     struct pvb_error *err)
 {
 	struct block_info b = { 0 };
 	char front[160];

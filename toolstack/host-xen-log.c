@@ -36,7 +36,8 @@ static void progress(xentoollog_logger *logger, const char *context, const char 
 		     unsigned long total)
 {
 	if (((struct xlog *)logger)->min <= XTL_PROGRESS)
-		fprintf(stderr, "%s: progress: %s: %lu/%lu %d%%\n", context ? context : "libxl", what, done, total, percent);
+		fprintf(stderr, "%s: progress: %s: %lu/%lu %d%%\n", context ? context : "libxl", what, done, total,
+			percent);
 }
 
 static void destroy(xentoollog_logger *logger)
@@ -54,14 +55,20 @@ static const struct {
 	int rc, code;
 	const char *word;
 } rcs[] = {
-	{ ERROR_NOMEM, -ENOMEM, "out of memory" }, { ERROR_INVAL, -EINVAL, "invalid" },
-	{ ERROR_GUEST_TIMEDOUT, -ETIMEDOUT, "the guest did not answer in time" }, { ERROR_TIMEDOUT, -ETIMEDOUT, "timed out" },
+	{ ERROR_NOMEM, -ENOMEM, "out of memory" },
+	{ ERROR_INVAL, -EINVAL, "invalid" },
+	{ ERROR_GUEST_TIMEDOUT, -ETIMEDOUT, "the guest did not answer in time" },
+	{ ERROR_TIMEDOUT, -ETIMEDOUT, "timed out" },
 	{ ERROR_NOPARAVIRT, -EOPNOTSUPP, "the guest has no Xen drivers for that" },
-	{ ERROR_NOT_READY, -EAGAIN, "not ready" }, { ERROR_LOCK_FAIL, -EBUSY, "could not take the lock" },
+	{ ERROR_NOT_READY, -EAGAIN, "not ready" },
+	{ ERROR_LOCK_FAIL, -EBUSY, "could not take the lock" },
 	{ ERROR_DEVICE_EXISTS, -EEXIST, "there is such a device already" },
-	{ ERROR_DOMAIN_NOTFOUND, -ESRCH, "no such domain" }, { ERROR_ABORTED, -ETIMEDOUT, "given up after the time set" },
-	{ ERROR_NOTFOUND, -ENOENT, "not found" }, { ERROR_DOMAIN_DESTROYED, -ESRCH, "the domain is gone" },
-	{ ERROR_NI, -EOPNOTSUPP, "not implemented by libxl" }, { ERROR_FAIL, -EIO, "libxl failed" },
+	{ ERROR_DOMAIN_NOTFOUND, -ESRCH, "no such domain" },
+	{ ERROR_ABORTED, -ETIMEDOUT, "given up after the time set" },
+	{ ERROR_NOTFOUND, -ENOENT, "not found" },
+	{ ERROR_DOMAIN_DESTROYED, -ESRCH, "the domain is gone" },
+	{ ERROR_NI, -EOPNOTSUPP, "not implemented by libxl" },
+	{ ERROR_FAIL, -EIO, "libxl failed" },
 };
 
 const char *xen_rc_word(int rc)
@@ -164,7 +171,8 @@ int xen_wait(struct host *h, const libxl_asyncop_how *how, int rc, int timeout_m
 	rc = wait_for(h, 1u << LIBXL_EVENT_TYPE_OPERATION_COMPLETE, &w, &ev, timeout_ms);
 	if (rc == ERROR_TIMEDOUT) {
 		libxl_ao_abort(h->ctx, how);
-		rc = wait_for(h, 1u << LIBXL_EVENT_TYPE_OPERATION_COMPLETE, &w, &ev, -1); /* soon, having been aborted */
+		rc = wait_for(h, 1u << LIBXL_EVENT_TYPE_OPERATION_COMPLETE, &w, &ev,
+			      -1); /* soon, having been aborted */
 	}
 	if (rc)
 		return rc;

@@ -250,12 +250,13 @@ static void info_physical(struct host *h, const libxl_physinfo *i, struct json_o
 	out_int(obj, "threads_per_core", i->threads_per_core);
 	snprintf(text, sizeof(text), "%u.%03u", i->cpu_khz / 1000, i->cpu_khz % 1000);
 	out_str(obj, "cpu_mhz", text);
-	snprintf(text, sizeof(text), "%08x:%08x:%08x:%08x:%08x:%08x:%08x:%08x", i->hw_cap[0], i->hw_cap[1], i->hw_cap[2],
-		 i->hw_cap[3], i->hw_cap[4], i->hw_cap[5], i->hw_cap[6], i->hw_cap[7]);
+	snprintf(text, sizeof(text), "%08x:%08x:%08x:%08x:%08x:%08x:%08x:%08x", i->hw_cap[0], i->hw_cap[1],
+		 i->hw_cap[2], i->hw_cap[3], i->hw_cap[4], i->hw_cap[5], i->hw_cap[6], i->hw_cap[7]);
 	out_str(obj, "hw_caps", text);
 	snprintf(text, sizeof(text), "%s%s%s%s%s%s", i->cap_pv ? " pv" : "", i->cap_hvm ? " hvm" : "",
-		 i->cap_hvm && i->cap_hvm_directio ? " hvm_directio" : "", i->cap_pv && i->cap_hvm_directio ? " pv_directio" : "",
-		 i->cap_hap ? " hap" : "", i->cap_shadow ? " shadow" : "");
+		 i->cap_hvm && i->cap_hvm_directio ? " hvm_directio" : "",
+		 i->cap_pv && i->cap_hvm_directio ? " pv_directio" : "", i->cap_hap ? " hap" : "",
+		 i->cap_shadow ? " shadow" : "");
 	out_str(obj, "virt_caps", *text ? text + 1 : "");
 	out_int(obj, "total_memory", (long long)(i->total_pages / 256));
 	out_int(obj, "free_memory", (long long)((i->free_pages - i->outstanding_pages) / 256));
@@ -343,11 +344,13 @@ int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error
 	rc = libxl_domain_info(h->ctx, &i, domid);
 	libxl_dominfo_dispose(&i);
 	if (rc == 0)
-		return pvb_err(err, -EBUSY, "domain %u is dying but not gone: some program still maps its memory", domid);
+		return pvb_err(err, -EBUSY, "domain %u is dying but not gone: some program still maps its memory",
+			       domid);
 	return 0;
 }
 
-static int xen_shutdown(struct host *h, uint32_t domid, bool reboot, bool fallback, int timeout_ms, struct pvb_error *err)
+static int xen_shutdown(struct host *h, uint32_t domid, bool reboot, bool fallback, int timeout_ms,
+			struct pvb_error *err)
 {
 	libxl_asyncop_how how = xen_op(h);
 	libxl_dominfo i;
@@ -362,19 +365,23 @@ static int xen_shutdown(struct host *h, uint32_t domid, bool reboot, bool fallba
 	libxl_dominfo_dispose(&i);
 	if (rc)
 		return rc;
-	rc = xen_wait(h, &how, reboot ? libxl_domain_reboot(h->ctx, domid, &how) : libxl_domain_shutdown(h->ctx, domid, &how),
+	rc = xen_wait(h, &how,
+		      reboot ? libxl_domain_reboot(h->ctx, domid, &how) : libxl_domain_shutdown(h->ctx, domid, &how),
 		      timeout_ms);
 	if (rc == ERROR_NOPARAVIRT && fallback) {
 		how = xen_op(h);
-		rc = xen_wait(h, &how, libxl_send_trigger(h->ctx, domid, reboot ? LIBXL_TRIGGER_RESET : LIBXL_TRIGGER_POWER, 0,
-							 &how), timeout_ms);
+		rc = xen_wait(
+			h, &how,
+			libxl_send_trigger(h->ctx, domid, reboot ? LIBXL_TRIGGER_RESET : LIBXL_TRIGGER_POWER, 0, &how),
+			timeout_ms);
 	}
 	return rc ? xen_err(h, err, rc, "asking domain %u to %s", domid, reboot ? "reboot" : "shut down") : 0;
 }
 
 static int xen_wait_end(struct host *h, uint32_t domid, enum end_kind kind, int timeout_ms, struct pvb_error *err)
 {
-	uint64_t types = 1u << LIBXL_EVENT_TYPE_DOMAIN_DEATH | (kind == END_GONE ? 0 : 1u << LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN);
+	uint64_t types =
+		1u << LIBXL_EVENT_TYPE_DOMAIN_DEATH | (kind == END_GONE ? 0 : 1u << LIBXL_EVENT_TYPE_DOMAIN_SHUTDOWN);
 	libxl_evgen_domain_death *death = NULL;
 	libxl_event *ev;
 	libxl_dominfo i;
@@ -402,7 +409,9 @@ static int xen_pause(struct host *h, uint32_t domid, bool pause, struct pvb_erro
 	for (int tries = 0; !rc && i.paused != pause && tries < 32; tries++) {
 		libxl_asyncop_how how = xen_op(h);
 
-		rc = xen_wait(h, &how, pause ? libxl_domain_pause(h->ctx, domid, &how) : libxl_domain_unpause(h->ctx, domid, &how),
+		rc = xen_wait(h, &how,
+			      pause ? libxl_domain_pause(h->ctx, domid, &how)
+				    : libxl_domain_unpause(h->ctx, domid, &how),
 			      -1);
 		if (rc)
 			return xen_err(h, err, rc, "%spausing domain %u", pause ? "" : "un", domid);
@@ -430,7 +439,9 @@ static int xen_rename(struct host *h, uint32_t domid, const char *name, struct p
 	if (rc)
 		return xen_err(h, err, rc, "renaming domain %u", domid);
 	now = libxl_domid_to_name(h->ctx, domid);
-	rc = now && strcmp(now, name) == 0 ? 0 : pvb_err(err, -EIO, "domain %u is still called \"%s\"", domid, now ? now : "");
+	rc = now && strcmp(now, name) == 0
+		     ? 0
+		     : pvb_err(err, -EIO, "domain %u is still called \"%s\"", domid, now ? now : "");
 	free(now);
 	return rc;
 }
@@ -479,10 +490,28 @@ static int xen_console(struct host *h, uint32_t domid, const char *type, int num
 }
 
 const struct host_ops host_xen = {
-	.name = "xen", .open = xen_open, .close = xen_close, .plan = xen_plan, .create = xen_create, .monitor = xen_monitor,
-	.list = xen_list, .config = xen_config, .info = xen_info, .destroy = xen_destroy, .shutdown = xen_shutdown,
-	.wait_end = xen_wait_end, .pause = xen_pause, .rename = xen_rename, .sysrq = xen_sysrq, .trigger = xen_trigger,
-	.console = xen_console, .block_list = xen_block_list, .block_attach = xen_block_attach,
-	.block_detach = xen_block_detach, .block_plan = xen_block_plan, .store_spec = xen_store_spec, .store = xen_store,
+	.name = "xen",
+	.open = xen_open,
+	.close = xen_close,
+	.plan = xen_plan,
+	.create = xen_create,
+	.monitor = xen_monitor,
+	.list = xen_list,
+	.config = xen_config,
+	.info = xen_info,
+	.destroy = xen_destroy,
+	.shutdown = xen_shutdown,
+	.wait_end = xen_wait_end,
+	.pause = xen_pause,
+	.rename = xen_rename,
+	.sysrq = xen_sysrq,
+	.trigger = xen_trigger,
+	.console = xen_console,
+	.block_list = xen_block_list,
+	.block_attach = xen_block_attach,
+	.block_detach = xen_block_detach,
+	.block_plan = xen_block_plan,
+	.store_spec = xen_store_spec,
+	.store = xen_store,
 	.ctl_path = xen_ctl_path,
 };

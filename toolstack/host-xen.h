@@ -18,7 +18,7 @@
 struct xlog {
 	xentoollog_logger vtable; /* first */
 	xentoollog_level min;
-	char cause[200];           /* first error line of the present operation (the cause; what follows are effects), or "" */
+	char cause[200]; /* first error line of the present operation (the cause; what follows are effects), or "" */
 };
 
 /* What xl.conf(5) says, as far as we use it. */
@@ -55,8 +55,8 @@ int xen_event(struct host *h, uint64_t types, uint32_t domid, libxl_event **ev, 
 /* Configuration to libxl's.  h may be NULL (dry run without Xen); dc must have been initialised. */
 int xen_config_fill(struct pvl *p, struct host *h, const struct xl_conf *conf, struct cfg *cfg, libxl_domain_config *dc,
 		    struct pvb_error *err);
-int xen_config_devices(struct pvl *p, struct host *h, const struct xl_conf *conf, struct cfg *cfg, libxl_domain_config *dc,
-		       struct pvb_error *err);
+int xen_config_devices(struct pvl *p, struct host *h, const struct xl_conf *conf, struct cfg *cfg,
+		       libxl_domain_config *dc, struct pvb_error *err);
 int xen_disk_parse(const char *const *specs, int nr, libxl_device_disk *disk, struct pvb_error *err);
 int xen_plan(struct pvl *p, struct cfg *cfg, struct json_object **out, struct pvb_error *err);
 struct json_object *xen_config_json(struct host *h, const libxl_domain_config *dc, int64_t domid);
@@ -69,6 +69,8 @@ struct pvb_store *xen_store(struct host *h);
 int xen_block_list(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
 int xen_block_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
 		     struct json_object **out, struct pvb_error *err);
-int xen_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms, struct pvb_error *err);
-int xen_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out, struct pvb_error *err);
+int xen_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms,
+		     struct pvb_error *err);
+int xen_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
+		   struct pvb_error *err);
 #endif

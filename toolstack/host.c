@@ -75,7 +75,11 @@ void dom_flags(const struct dom_info *d, char flags[7])
 
 static const char *state_word(const struct dom_info *d)
 {
-	return d->dying ? "dying" : d->shutdown ? "shutdown" : d->paused ? "paused" : d->running ? "running" : "blocked";
+	return d->dying	     ? "dying"
+	       : d->shutdown ? "shutdown"
+	       : d->paused   ? "paused"
+	       : d->running  ? "running"
+			     : "blocked";
 }
 
 static const char *reason_word(char reason)

@@ -61,7 +61,8 @@ struct host_ops {
 
 	/* What create would build, as JSON.  Works without a handle and without Xen. */
 	int (*plan)(struct pvl *p, struct cfg *cfg, struct json_object **out, struct pvb_error *err);
-	int (*create)(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
+	int (*create)(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid,
+		      struct pvb_error *err);
 	/* Wait for the domain's end, carry out its on_* action, again after a reboot.  ready_fd (or -1): a
 	 * byte is written to it once the watch stands. */
 	int (*monitor)(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *err);
@@ -72,7 +73,8 @@ struct host_ops {
 	int (*info)(struct host *h, struct json_object **out, struct pvb_error *err);
 
 	int (*destroy)(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
-	int (*shutdown)(struct host *h, uint32_t domid, bool reboot, bool fallback, int timeout_ms, struct pvb_error *err);
+	int (*shutdown)(struct host *h, uint32_t domid, bool reboot, bool fallback, int timeout_ms,
+			struct pvb_error *err);
 	int (*wait_end)(struct host *h, uint32_t domid, enum end_kind kind, int timeout_ms, struct pvb_error *err);
 	int (*pause)(struct host *h, uint32_t domid, bool pause, struct pvb_error *err);
 	int (*rename)(struct host *h, uint32_t domid, const char *name, struct pvb_error *err);
@@ -84,12 +86,14 @@ struct host_ops {
 	int (*block_list)(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
 	/* specs: parts of one disk specification.  wait: for both ends to be connected, else undone.  timeout_ms
 	 * -1: as long as a hotplug script and a driver may reasonably take. */
-	int (*block_attach)(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
-			    struct json_object **out, struct pvb_error *err);
+	int (*block_attach)(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait,
+			    int timeout_ms, struct json_object **out, struct pvb_error *err);
 	/* Graceful, or by force: see block-detach in pvl(1). */
-	int (*block_detach)(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms, struct pvb_error *err);
+	int (*block_detach)(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms,
+			    struct pvb_error *err);
 	/* Check one specification without touching anything (h may be NULL). */
-	int (*block_plan)(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out, struct pvb_error *err);
+	int (*block_plan)(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
+			  struct pvb_error *err);
 
 	const char *(*store_spec)(struct host *h);           /* for pvb_store_open() */
 	struct pvb_store *(*store)(struct host *h);          /* open; NULL if it could not be */

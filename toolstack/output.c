@@ -49,6 +49,15 @@ void out_bool(struct json_object *obj, const char *key, bool value)
 	json_object_object_add(obj, key, need(json_object_new_boolean(value)));
 }
 
+void out_merge(struct json_object *obj, struct json_object *from)
+{
+	struct json_object_iterator it = json_object_iter_begin(from), end = json_object_iter_end(from);
+
+	for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it))
+		json_object_object_add(obj, json_object_iter_peek_name(&it),
+				       json_object_get(json_object_iter_peek_value(&it)));
+}
+
 void out_cell(struct json_object *value, char *buf, unsigned len)
 {
 	switch (json_object_get_type(value)) {
@@ -110,13 +119,16 @@ int out_table(struct json_object *rows, const struct out_col *cols, unsigned nr_
 
 int out_fields(struct json_object *obj)
 {
+	struct json_object_iterator it = json_object_iter_begin(obj), end = json_object_iter_end(obj);
 	char cell[1024];
 
-	json_object_object_foreach(obj, key, value) {
+	for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
+		struct json_object *value = json_object_iter_peek_value(&it);
+
 		if (json_object_is_type(value, json_type_object) || json_object_is_type(value, json_type_array))
 			continue;
 		out_cell(value, cell, sizeof(cell));
-		printf("%-22s : %s\n", key, cell);
+		printf("%-22s : %s\n", json_object_iter_peek_name(&it), cell);
 	}
 	return out_flush();
 }

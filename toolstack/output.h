@@ -37,4 +37,5 @@ void out_str(struct json_object *obj, const char *key, const char *value); /* NU
 void out_int(struct json_object *obj, const char *key, long long value);
 void out_real(struct json_object *obj, const char *key, double value);     /* one decimal */
 void out_bool(struct json_object *obj, const char *key, bool value);
+void out_merge(struct json_object *obj, struct json_object *from); /* all keys of another object */
 #endif

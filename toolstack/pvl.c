@@ -84,7 +84,8 @@ const struct cmd pvl_commands[] = {
 	{ "create", cmd_create, 0, 64, "[FILE] [KEY=VALUE]...", "create a domain from an xl.cfg file",
 	  "KEY=VALUE settings come after the file's and win; FILE /dev/null means settings only.  A key that neither "
 	  "xl nor pvl knows, or that pvl does not act on, is refused with its line and the nearest known key; "
-	  "--force creates the domain without it.", create_opts },
+	  "--force creates the domain without it.",
+	  create_opts },
 	{ "list", cmd_list, 0, 64, "[DOMAIN]...", "list domains", NULL, list_opts },
 	{ "destroy", cmd_destroy, 1, 64, "DOMAIN...", "end a domain at once", "dom0 needs --force.", NULL },
 	{ "shutdown", cmd_shutdown, 0, 64, "DOMAIN...", "ask a guest to shut down",
@@ -93,12 +94,14 @@ const struct cmd pvl_commands[] = {
 	  "Succeeds when the guest has taken the request, with -w when it has gone down.", shutdown_opts },
 	{ "pause", cmd_pause, 1, 64, "DOMAIN...", "stop a domain's processors", NULL, NULL },
 	{ "unpause", cmd_unpause, 1, 64, "DOMAIN...", "let a paused domain run", NULL, NULL },
-	{ "console", cmd_console, 1, 1, "DOMAIN", "connect to a domain's console (leave with Ctrl-])", NULL, console_opts },
+	{ "console", cmd_console, 1, 1, "DOMAIN", "connect to a domain's console (leave with Ctrl-])", NULL,
+	  console_opts },
 	{ "domid", cmd_domid, 1, 1, "NAME", "print the id of a domain", NULL, NULL },
 	{ "domname", cmd_domname, 1, 1, "ID", "print the name of a domain", NULL, NULL },
 	{ "rename", cmd_rename, 2, 2, "DOMAIN NEWNAME", "give a domain another name", NULL, NULL },
 	{ "sysrq", cmd_sysrq, 2, 2, "DOMAIN LETTER", "send a magic sysrq key", NULL, NULL },
-	{ "trigger", cmd_trigger, 2, 3, "DOMAIN nmi|reset|init|power|sleep|s3resume [VCPU]", "send a trigger", NULL, NULL },
+	{ "trigger", cmd_trigger, 2, 3, "DOMAIN nmi|reset|init|power|sleep|s3resume [VCPU]", "send a trigger", NULL,
+	  NULL },
 	{ "monitor", cmd_monitor, 1, 1, "DOMAIN", "watch a domain and carry out its on_poweroff= and the like",
 	  "What create starts in the background; for a domain whose monitor is gone.  Returns when the domain is.",
 	  monitor_opts },
@@ -110,7 +113,8 @@ const struct cmd pvl_commands[] = {
 	{ "block-detach", cmd_block_detach, 2, 2, "DOMAIN DEVICE", "remove a disk",
 	  "A guest that does not let go in time keeps it, whole; --force takes it away.", NULL },
 	{ "block-list", cmd_block_list, 1, 64, "DOMAIN...", "list disks", NULL, block_list_opts },
-	{ "stats", cmd_stats, 0, 2, "[DOMAIN [DEVICE]]", "counters of the disks that pvbackd serves", NULL, stats_opts },
+	{ "stats", cmd_stats, 0, 2, "[DOMAIN [DEVICE]]", "counters of the disks that pvbackd serves", NULL,
+	  stats_opts },
 	{ "doctor", cmd_doctor, 0, 0, "", "look for what is wrong with this host's devices",
 	  "Changes nothing.  Exit status 0: all well; 1: there are findings.", NULL },
 	{ "help", cmd_help, 0, 1, "[COMMAND]", "list commands, or explain one", NULL, help_opts },
@@ -206,10 +210,8 @@ int pvl_done(struct pvl *p, struct json_object *fields)
 		out_bool(obj, "ok", true);
 		if (p->dry_run)
 			out_bool(obj, "dry_run", true);
-		if (fields) {
-			json_object_object_foreach(fields, key, value)
-				json_object_object_add(obj, key, json_object_get(value));
-		}
+		if (fields)
+			out_merge(obj, fields);
 		rc = out_json(obj);
 		json_object_put(obj);
 	}
@@ -389,7 +391,8 @@ static void parser_add(struct parser *ps, const struct opt *opts, int base)
 	while (ps->lng[l].name)
 		l++;
 	for (int i = 0; opts && opts[i].name; i++) {
-		ps->lng[l++] = (struct option){ opts[i].name, opts[i].arg ? required_argument : no_argument, NULL, base + i };
+		ps->lng[l++] =
+			(struct option){ opts[i].name, opts[i].arg ? required_argument : no_argument, NULL, base + i };
 		if (!opts[i].letter || ps->letter[(int)opts[i].letter])
 			continue; /* the command's own letter hides the global one, as in xl create -f FILE */
 		ps->letter[(int)opts[i].letter] = base + i;

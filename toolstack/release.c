@@ -95,11 +95,15 @@ int release_device(struct pvb_store *st, const char *back, const char *front, bo
 	if (rc)
 		return pvb_err(err, rc, "%s: %s", back, strerror(-rc));
 	if (r.restored)
-		return pvb_err(err, -EBUSY, "the guest did not let go in %d ms (front end %s); the device is whole again, "
-			       "--force takes it away", timeout_ms, pvb_state_name(pvb_state_read(st, PVB_NO_TXN, front)));
+		return pvb_err(err, -EBUSY,
+			       "the guest did not let go in %d ms (front end %s); the device is whole again, "
+			       "--force takes it away",
+			       timeout_ms, pvb_state_name(pvb_state_read(st, PVB_NO_TXN, front)));
 	if (wait_closed(st, back, timeout_ms) == 0)
 		return 0;
-	return pvb_err(err, -EBUSY, "the guest began to let go but did not finish in %d ms (front end %s, back end %s); "
-		       "--force takes it away", 2 * timeout_ms, pvb_state_name(pvb_state_read(st, PVB_NO_TXN, front)),
+	return pvb_err(err, -EBUSY,
+		       "the guest began to let go but did not finish in %d ms (front end %s, back end %s); "
+		       "--force takes it away",
+		       2 * timeout_ms, pvb_state_name(pvb_state_read(st, PVB_NO_TXN, front)),
 		       pvb_state_name(pvb_state_read(st, PVB_NO_TXN, back)));
 }

@@ -23,8 +23,8 @@ static int dial(const char *path, struct pvb_error *err)
 	int fd;
 
 	if (strlen(path) >= sizeof(sa.sun_path))
-		return pvb_err(err, -ENAMETOOLONG, "%s: %zu characters, a socket's path has at most %zu", path, strlen(path),
-			       sizeof(sa.sun_path) - 1);
+		return pvb_err(err, -ENAMETOOLONG, "%s: %zu characters, a socket's path has at most %zu", path,
+			       strlen(path), sizeof(sa.sun_path) - 1);
 	strcpy(sa.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
@@ -160,8 +160,8 @@ static void labels(struct json_object *dev, struct json_object *queue)
 	       vdev ? json_object_get_string(vdev) : "", number(queue, "id"));
 }
 
-static void each_queue(struct json_object *devices, void (*fn)(struct json_object *dev, struct json_object *q, const void *arg),
-		       const void *arg)
+static void each_queue(struct json_object *devices,
+		       void (*fn)(struct json_object *dev, struct json_object *q, const void *arg), const void *arg)
 {
 	for (size_t d = 0; d < json_object_array_length(devices); d++) {
 		struct json_object *dev = json_object_array_get_idx(devices, d), *queues;
