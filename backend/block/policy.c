@@ -43,6 +43,8 @@ static void park(struct blk_req *r, enum blk_policy policy)
 
 	blk_list_add(&dev->parked, r);
 	stats_add(&dev->stats->parked, 1);
+	if (dev->closing)
+		return; /* given up with the connection: an answer "failed" would be as bad now as at any time */
 	if (!r->troubled) {
 		r->troubled = true;
 		if (dev->nr_troubled++ == 0) {
@@ -63,7 +65,7 @@ bool policy_holds(struct blk_req *r)
 	struct blk_dev *dev = r->q->dev;
 	enum blk_policy policy = dev->cfg.policy[classify(&r->bio)];
 
-	if (r->bio.result == -EOPNOTSUPP || dev->closing)
+	if (r->bio.result == -EOPNOTSUPP)
 		return false;
 	switch (policy) {
 	case BLK_REPORT:
