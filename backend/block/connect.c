@@ -109,7 +109,8 @@ static bool on_event(void *arg)
 	__atomic_store_n(&q->stats->event_received, s->received, __ATOMIC_RELAXED);
 	__atomic_store_n(&q->stats->event_spurious, s->spurious, __ATOMIC_RELAXED);
 	__atomic_store_n(&q->stats->event_delayed, s->delayed, __ATOMIC_RELAXED);
-	return pvb_ring_back_avail(&q->ring) != 0;
+	/* a ring that lied is not looked at again: its events are without work, and are put off as such */
+	return !q->dev->broken && pvb_ring_back_avail(&q->ring) != 0;
 }
 
 static void queue_free(struct blk_queue *q)
