@@ -145,7 +145,8 @@ static int16_t move(struct fback *fb, const struct parsed *p)
 			memcpy((uint8_t *)map.addr + off, fb->disk + at, len);
 		else
 			memcpy(fb->disk + at, (uint8_t *)map.addr + off, len);
-		if (fb->opt.error_status != 0 && fb->opt.error_sector * 512 >= at && fb->opt.error_sector * 512 < at + len)
+		if (fb->opt.error_status != 0 && fb->opt.error_sector * 512 >= at &&
+		    fb->opt.error_sector * 512 < at + len)
 			status = fb->opt.error_status;
 		pvb_hv_unmap(fb->hv, &map);
 		at += len;
@@ -386,7 +387,8 @@ static int connect_queue(struct fback *fb, unsigned i, const char *dir, unsigned
 	if (rc == 0) {
 		pvb_ring_attach(&q->ring, q->map.addr, PVB_PAGE_SIZE << order, fb->wire->slot_size, 0, 0);
 		fb->counts.nr_slots = q->ring.nr_slots;
-		rc = pvb_event_bind(fb->events, fb->front_domid, (uint32_t)v[VBD_Q_EVENT_CHANNEL].num, on_event, q, &q->event);
+		rc = pvb_event_bind(fb->events, fb->front_domid, (uint32_t)v[VBD_Q_EVENT_CHANNEL].num, on_event, q,
+				    &q->event);
 		if (rc < 0)
 			complain(fb, "%s: port can not be bound: %d", dir, rc);
 	}
@@ -485,7 +487,9 @@ static void call(struct fback *fb, void (*fn)(struct fback *fb, void *arg), void
 
 static int make_device(struct fback *fb)
 {
-	struct pvb_pair back[] = { { "params", "memory" }, { "mode", fb->opt.readonly ? "r" : "w" }, { "dev", "xvda" } };
+	struct pvb_pair back[] = { { "params", "memory" },
+				   { "mode", fb->opt.readonly ? "r" : "w" },
+				   { "dev", "xvda" } };
 	struct pvb_pair front[] = { { "device-type", "disk" } };
 
 	return pvb_offer(fb->st, &fb->id, back, 3, front, 1, &fb->err);
@@ -797,8 +801,8 @@ void fback_shift(struct fback *fb, unsigned q, uint32_t start, struct pvb_ring *
 int fback_domain(const char *dir, uint32_t pages, uint32_t *domid, struct pvb_error *err)
 {
 	static const struct { const char *name; bool writable; } dirs[] = {
-		{ "", false }, { "/domid", false }, { "/device", true }, { "/control", false }, { "/control/shutdown", true },
-		{ "/error", true }, { "/data", true },
+		{ "", false }, { "/domid", false }, { "/device", true }, { "/control", false },
+		{ "/control/shutdown", true }, { "/error", true }, { "/data", true },
 	};
 	struct pvb_store *st;
 	char spec[128], home[64], path[128];
@@ -815,7 +819,8 @@ int fback_domain(const char *dir, uint32_t pages, uint32_t *domid, struct pvb_er
 		snprintf(path, sizeof(path), "%s%s", home, dirs[i].name);
 		rc = pvb_store_write(st, PVB_NO_TXN, path, "");
 		if (rc == 0)
-			rc = pvb_store_perms(st, PVB_NO_TXN, path, dirs[i].writable ? *domid : 0, dirs[i].writable ? 0 : *domid);
+			rc = pvb_store_perms(st, PVB_NO_TXN, path, dirs[i].writable ? *domid : 0,
+					     dirs[i].writable ? 0 : *domid);
 	}
 	snprintf(path, sizeof(path), "%s/domid", home);
 	if (rc == 0)

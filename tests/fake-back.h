@@ -57,14 +57,14 @@ int fback_start(struct fback **out, const char *dir, uint32_t front, uint32_t de
 		struct pvb_error *err);
 /* Stop serving without a word, as if killed; the store stays as it is.  Then free.  NULL is fine. */
 void fback_kill(struct fback *fb);
-/* Remove the device as a toolstack does (graceful: online 0 and 5, wait for 6; else just the directories), then kill. */
+/* Remove the device as a toolstack does (graceful: online 0 and 5, wait for 6; else only the directories); kill. */
 void fback_remove(struct fback *fb, bool graceful);
 /* Directories away and made again at once, with the back end starting in 1 -> 2 again. */
 void fback_remake(struct fback *fb);
 void fback_go(struct fback *fb);
 void fback_release(struct fback *fb);       /* answer what is held; hold no more */
 void fback_state(struct fback *fb, unsigned state);  /* write any state, do nothing else */
-void fback_close(struct fback *fb);         /* 5, wait for the front end, 6, as a back end that shuts down (online stays 1) */
+void fback_close(struct fback *fb);         /* 5, then 6 with the front end; online stays 1 */
 void fback_reopen(struct fback *fb);        /* 2 again */
 void fback_resize(struct fback *fb, uint64_t sectors);
 void fback_key(struct fback *fb, const char *key, const char *value); /* in the back end's directory; NULL removes */

@@ -43,12 +43,14 @@ static const struct shape shapes[] = {
 	{ "32 bit slots", { .flush = true, .indirect = 64 }, { .abi32 = true, .indirect = 256 }, 1, 0, 64 },
 	{ "32 bit slots, 4 pages", { .flush = true, .max_order = 4 }, { .abi32 = true, .ring_order = 2 }, 1, 2, 11 },
 	{ "indirect", { .flush = true, .indirect = 256 }, { .indirect = 256 }, 1, 0, 255 },
-	{ "indirect, large pool", { .flush = true, .indirect = 256 }, { .indirect = 256, .pool_pages = 600 }, 1, 0, 256 },
+	{ "indirect, large pool", { .flush = true, .indirect = 256 },
+	  { .indirect = 256, .pool_pages = 600 }, 1, 0, 256 },
 	{ "back end has less", { .flush = true, .max_queues = 2, .max_order = 1, .indirect = 32 },
 	  { .queues = 8, .ring_order = 4, .indirect = 256 }, 2, 1, 32 },
 	{ "front end has less", { .flush = true, .max_queues = 8, .max_order = 4, .indirect = 256 },
 	  { .queues = 3, .ring_order = 1, .indirect = 20 }, 3, 1, 20 },
-	{ "everything", { .flush = true, .max_queues = 8, .max_order = 4, .indirect = 256, .persistent = true, .reverse = true },
+	{ "everything",
+	  { .flush = true, .max_queues = 8, .max_order = 4, .indirect = 256, .persistent = true, .reverse = true },
 	  { .queues = 8, .ring_order = 4, .indirect = 256, .persistent = true }, 8, 4, 255 },
 	{ "tiny pool", { .flush = true, .indirect = 256 }, { .indirect = 256, .pool_pages = 12 }, 1, 0, 11 },
 	{ "indirect of 11 is none", { .flush = true, .indirect = 11 }, { .indirect = 256 }, 1, 0, 11 },
@@ -227,7 +229,11 @@ static void test_flush_by_barrier(void **state)
 static void test_errors(void **state)
 {
 	struct env *e = *state;
-	struct fback_options bo = { .flush = true, .discard = true, .flush_status = -1, .discard_status = -2, .error_status = -1,
+	struct fback_options bo = { .flush = true,
+				    .discard = true,
+				    .flush_status = -1,
+				    .discard_status = -2,
+				    .error_status = -1,
 				    .error_sector = 1000 };
 	uint8_t *data = calloc(1, 1 << 20);
 	struct pvf_disk *d;
@@ -660,10 +666,25 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, env_setup, env_teardown)
-		T(test_shapes), T(test_operations), T(test_refused_features), T(test_flush_by_barrier), T(test_errors),
-		T(test_large_sectors), T(test_buffer_bounds), T(test_late_back_end), T(test_no_device), T(test_reopen),
-		T(test_back_end_closes), T(test_wait_through_close), T(test_wait_smaller_disk), T(test_resize), T(test_removed),
-		T(test_remade), T(test_graceful_removal), T(test_stop_with_dead_back_end), T(test_after_a_crash),
+		T(test_shapes),
+		T(test_operations),
+		T(test_refused_features),
+		T(test_flush_by_barrier),
+		T(test_errors),
+		T(test_large_sectors),
+		T(test_buffer_bounds),
+		T(test_late_back_end),
+		T(test_no_device),
+		T(test_reopen),
+		T(test_back_end_closes),
+		T(test_wait_through_close),
+		T(test_wait_smaller_disk),
+		T(test_resize),
+		T(test_removed),
+		T(test_remade),
+		T(test_graceful_removal),
+		T(test_stop_with_dead_back_end),
+		T(test_after_a_crash),
 		T(test_two_disks),
 	};
 

@@ -104,8 +104,9 @@ static inline int io_submit(struct pvf_disk *d, unsigned q, struct io *io, unsig
 	int rc;
 
 	*io = (struct io){ .pending = pending, .rc = 1 };
-	io->req = (struct pvf_req){ .op = op, .offset = offset, .length = length, .data = data, .buf = buf, .done = io_done,
-				    .arg = io };
+	io->req = (struct pvf_req){
+		.op = op, .offset = offset, .length = length, .data = data, .buf = buf, .done = io_done, .arg = io
+	};
 	++*pending;
 	rc = pvf_disk_submit(d, q, &io->req);
 	if (rc < 0)

@@ -56,7 +56,8 @@ static void one_lie(struct env *e, const struct lie *l, struct pvf_disk *other, 
 	d = open_live(e, DEVID, &(struct pvf_options){ .changed = changed, .wait = wait });
 	fback_shift(fb, 0, 0xfffffff0, &d->queues[0].ring);
 	for (unsigned i = 0; i < MANY; i++)
-		MUST(e, io_submit(d, 0, &ios[i], &pending, i % 2 ? PVF_READ : PVF_WRITE, 8192 * i, 8192, data + 8192 * i, NULL));
+		MUST(e, io_submit(d, 0, &ios[i], &pending, i % 2 ? PVF_READ : PVF_WRITE, 8192 * i, 8192,
+				  data + 8192 * i, NULL));
 	pvf_disk_kick(d);
 	LOOP_UNTIL(e, pvf_disk_phase(d) == PVF_DEAD);
 	assert_int_equal(pending, 0);
@@ -177,11 +178,12 @@ static void test_keys(void **state)
 		MUST(e, fback_start(&fb, e->dir, e->domid, DEVID, &bo, &e->err));
 		fback_key(fb, keys[i].key, keys[i].value);
 		fback_go(fb);
-		MUST(e, pvf_disk_open(&d, e->guest, DEVID, &(struct pvf_options){ .queues = 8, .ring_order = 4, .indirect = 64 },
-				      &e->err));
+		MUST(e, pvf_disk_open(&d, e->guest, DEVID,
+				      &(struct pvf_options){ .queues = 8, .ring_order = 4, .indirect = 64 }, &e->err));
 		assert_true(pvf_disk_wait(d, WAIT_MS, &e->err) < 0);
 		if (strstr(e->err.text, keys[i].text) == NULL || pvf_disk_phase(d) != PVF_DEAD)
-			fail_msg("%s=%s: %s, \"%s\"", keys[i].key, keys[i].value, pvf_phase_name(pvf_disk_phase(d)), e->err.text);
+			fail_msg("%s=%s: %s, \"%s\"", keys[i].key, keys[i].value, pvf_phase_name(pvf_disk_phase(d)),
+				 e->err.text);
 		pvf_disk_close(&d, WAIT_MS);
 		fback_remove(fb, true);
 	}
@@ -330,8 +332,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, env_setup, env_teardown)
-		T(test_lies), T(test_outer_operation), T(test_silent), T(test_keys), T(test_front_keys), T(test_state_chaos),
-		T(test_event_storm), T(test_no_grants), T(test_nothing_leaks),
+		T(test_lies),	     T(test_outer_operation), T(test_silent),
+		T(test_keys),	     T(test_front_keys),      T(test_state_chaos),
+		T(test_event_storm), T(test_no_grants),	      T(test_nothing_leaks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,8 +30,9 @@ static void start(struct srv *s, struct env *e, const struct fback_options *bo, 
 	memset(s, 0, sizeof(*s));
 	s->e = e;
 	MUST(e, fback_start(&s->fb, e->dir, e->domid, DEVID, bo, &e->err));
-	MUST(e, pvf_disk_open(&s->disk, e->guest, DEVID, &(struct pvf_options){ .queues = 2, .indirect = 64, .changed = on_change,
-									     .arg = s }, &e->err));
+	MUST(e, pvf_disk_open(&s->disk, e->guest, DEVID,
+			      &(struct pvf_options){ .queues = 2, .indirect = 64, .changed = on_change, .arg = s },
+			      &e->err));
 	MUST(e, pvf_disk_wait(s->disk, WAIT_MS, &e->err));
 	snprintf(s->path, sizeof(s->path), "%s/nbd", e->dir);
 	MUST(e, nbd_server_new(&s->nbd, e->loop, s->path, limits != NULL ? limits : &usual, &e->err));
@@ -224,8 +225,9 @@ static void test_options(void **state)
 	send_option(&s, fd, NBD_OPT_INFO, info, sizeof(info));
 	assert_int_equal(reply(&s, fd, NBD_OPT_INFO, data, &len), NBD_REP_INFO);
 	assert_true(len == 12 && get16(data) == NBD_INFO_EXPORT && get64(data + 2) == 32768 * 512);
-	assert_int_equal(get16(data + 10), NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA | NBD_FLAG_SEND_TRIM |
-					   NBD_FLAG_SEND_WRITE_ZEROES | NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_FAST_ZERO);
+	assert_int_equal(get16(data + 10), NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA |
+						   NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES |
+						   NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_FAST_ZERO);
 	assert_int_equal(reply(&s, fd, NBD_OPT_INFO, data, &len), NBD_REP_INFO);
 	assert_true(get16(data) == NBD_INFO_NAME && len == 6);
 	assert_int_equal(reply(&s, fd, NBD_OPT_INFO, NULL, NULL), NBD_REP_ACK);
@@ -246,8 +248,8 @@ static void test_options(void **state)
 	send_option(&s, fd, NBD_OPT_GO, go_default, sizeof(go_default));
 	assert_int_equal(reply(&s, fd, NBD_OPT_GO, data, &len), NBD_REP_INFO);
 	assert_int_equal(reply(&s, fd, NBD_OPT_GO, data, &len), NBD_REP_INFO);
-	assert_true(len == 14 && get16(data) == NBD_INFO_BLOCK_SIZE && get32(data + 2) == 512 && get32(data + 6) == 4096 &&
-		    get32(data + 10) == 256 << 10);
+	assert_true(len == 14 && get16(data) == NBD_INFO_BLOCK_SIZE && get32(data + 2) == 512 &&
+		    get32(data + 6) == 4096 && get32(data + 10) == 256 << 10);
 	assert_int_equal(reply(&s, fd, NBD_OPT_GO, NULL, NULL), NBD_REP_ACK);
 	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0, 0, 512, data), 0);
 	close(fd);
@@ -427,7 +429,8 @@ static void test_disk_errors(void **state)
 	fd = go(&s);
 	assert_int_equal(ask(&s, fd, NBD_CMD_READ, 0, 0, 65536, data), NBD_EIO);
 	assert_int_equal(ask(&s, fd, NBD_CMD_FLUSH, 0, 0, 0, NULL), NBD_EIO);
-	assert_int_equal(ask(&s, fd, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 1 << 20, 512, data), NBD_EIO); /* its flush failed */
+	assert_int_equal(ask(&s, fd, NBD_CMD_WRITE, NBD_CMD_FLAG_FUA, 1 << 20, 512, data),
+			 NBD_EIO); /* its flush failed */
 	assert_int_equal(ask(&s, fd, NBD_CMD_WRITE, 0, 1 << 20, 512, data), 0);
 	close(fd);
 	stop(&s);
@@ -712,9 +715,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, env_setup, env_teardown)
-		T(test_options), T(test_export_name), T(test_broken_framing), T(test_trickle), T(test_commands),
-		T(test_disk_errors), T(test_greedy), T(test_stream_of_writes), T(test_disc), T(test_disconnect), T(test_limits),
-		T(test_disk_gone), T(test_without_grants), T(test_socket_path), T(test_noise),
+		T(test_options),	T(test_export_name), T(test_broken_framing), T(test_trickle),
+		T(test_commands),	T(test_disk_errors), T(test_greedy),	     T(test_stream_of_writes),
+		T(test_disc),		T(test_disconnect),  T(test_limits),	     T(test_disk_gone),
+		T(test_without_grants), T(test_socket_path), T(test_noise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -80,8 +80,10 @@ hv=local:$fabric:$domid
 skipped=""
 
 # --- --exec: status, environment, nothing left
+# shellcheck disable=SC2016 # the command's own variables, here and below
 pvguest --hv "$hv" --exec 'nbdinfo --json "$NBD_URI" >info.json; exit 7' 2>guest.log
-[ $? -eq 7 ] || fail "--exec: status $? instead of 7"
+status=$?
+[ $status -eq 7 ] || fail "--exec: status $status instead of 7"
 grep -q '"export-size": 67108864' info.json || fail "nbdinfo: $(cat info.json)"
 for word in '"can_flush": true' '"can_fua": true' '"can_multi_conn": true' '"can_trim": true' '"can_zero": true' \
 	'"is_read_only": false' '"block_size_minimum": 512'; do
@@ -94,7 +96,7 @@ for shape in "--queues 1 --ring-order 0 --indirect off" "--queues 8 --ring-order
 	"--queues 2 --pool 12 --buffer 128k"; do
 	rm -f copy.img
 	dd if=/dev/zero of=b.img bs=1M count=64 conv=notrunc status=none
-	# shellcheck disable=SC2086
+	# shellcheck disable=SC2086,SC2016
 	must pvguest --hv "$hv" $shape --exec '
 		set -e
 		nbdinfo --list "nbd+unix:///?socket=$NBD_SOCKET" | grep -q xvdb
@@ -167,8 +169,7 @@ kill "$guest"
 wait "$guest" || fail "SIGTERM: status $?"
 guest=""
 [ -e nbd ] && fail "the socket was left"
-grep -q "hv: 0 pages granted, 0 ports, 0 pages stuck" guest.log ||
-	grep -q " 0 pages stuck" guest.log || { cat guest.log; fail "pages were left with the back end"; }
+grep -q "grants 0, ports 0, stuck 0" guest.log || fail "pages were left with the back end"
 echo "killed, started again, ended in order"
 
 # --- the load, verified

@@ -38,7 +38,8 @@ static void test_slots64(void **state)
 	pvf_wire_indirect(&pvf_wire64, slot, BLKIF_OP_READ, 0xca00, 42, 7, 0x12345678, 256);
 	memcpy(&ind, slot, sizeof(ind));
 	assert_true(ind.operation == BLKIF_OP_INDIRECT && ind.indirect_op == BLKIF_OP_READ && ind.nr_segments == 256);
-	assert_true(ind.id == 42 && ind.sector_number == 7 && ind.handle == 0xca00 && ind.indirect_grefs[0] == 0x12345678);
+	assert_true(ind.id == 42 && ind.sector_number == 7 && ind.handle == 0xca00 &&
+		    ind.indirect_grefs[0] == 0x12345678);
 	assert_int_equal(ind.indirect_grefs[1], 0);
 	pvf_wire_discard(&pvf_wire64, slot, true, 0xca00, 43, 8, 0x123456789abc);
 	memcpy(&dis, slot, sizeof(dis));
@@ -150,11 +151,28 @@ static void test_slab(void **state)
 static void test_sizes(void **state)
 {
 	static const struct { const char *text; uint64_t bytes; } good[] = {
-		{ "0", 0 }, { "512", 512 }, { "4k", 4096 }, { "4K", 4096 }, { "1M", 1 << 20 }, { "16G", (uint64_t)16 << 30 },
-		{ "2t", (uint64_t)2 << 40 }, { "18446744073709551615", UINT64_MAX }, { "16777215t", (uint64_t)16777215 << 40 },
+		{ "0", 0 },
+		{ "512", 512 },
+		{ "4k", 4096 },
+		{ "4K", 4096 },
+		{ "1M", 1 << 20 },
+		{ "16G", (uint64_t)16 << 30 },
+		{ "2t", (uint64_t)2 << 40 },
+		{ "18446744073709551615", UINT64_MAX },
+		{ "16777215t", (uint64_t)16777215 << 40 },
 	};
-	static const char *const bad[] = { "", "k", "4kk", "-1", " 4", "4 ", "0x10", "18446744073709551616", "16777216t", "4x",
-					   "99999999999999999999999999999", "1.5k" };
+	static const char *const bad[] = { "",
+					   "k",
+					   "4kk",
+					   "-1",
+					   " 4",
+					   "4 ",
+					   "0x10",
+					   "18446744073709551616",
+					   "16777216t",
+					   "4x",
+					   "99999999999999999999999999999",
+					   "1.5k" };
 	uint64_t v;
 
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
@@ -168,10 +186,17 @@ static void test_sizes(void **state)
 static void test_settings(void **state)
 {
 	static const struct { const char *text, *error; } bad[] = {
-		{ "op=sideways", "op can not be \"sideways\"" }, { "op", "key=value" }, { "depth=4", "no setting \"depth\"" },
-		{ "bs=1000", "bs 1000, must be a multiple of 512" }, { "qd=0", "qd can not" }, { "mix=101", "mix can not" },
-		{ "time=-1", "time can not" }, { "time=1s", "time can not" }, { "verify=2", "verify can not" },
-		{ "time=nan", "time can not" }, { "time=inf", "time can not" },
+		{ "op=sideways", "op can not be \"sideways\"" },
+		{ "op", "key=value" },
+		{ "depth=4", "no setting \"depth\"" },
+		{ "bs=1000", "bs 1000, must be a multiple of 512" },
+		{ "qd=0", "qd can not" },
+		{ "mix=101", "mix can not" },
+		{ "time=-1", "time can not" },
+		{ "time=1s", "time can not" },
+		{ "verify=2", "verify can not" },
+		{ "time=nan", "time can not" },
+		{ "time=inf", "time can not" },
 	};
 	struct bench_config c;
 	struct pvb_error err;
@@ -181,7 +206,8 @@ static void test_settings(void **state)
 	assert_int_equal(bench_parse(&c, "op=rw,mix=30  bs=64k qd=7 time=0.25 ramp=1 count=1k offset=1M size=2M seed=9 "
 				     "verify=1 copy=1 poll=1", &err), 0);
 	assert_true(!c.random && c.mix == 30 && c.bs == 65536 && c.qd == 7 && c.time_ms == 250 && c.ramp_ms == 1000 &&
-		    c.count == 1024 && c.offset == 1 << 20 && c.size == 2 << 20 && c.seed == 9 && c.verify && c.copy && c.poll);
+		    c.count == 1024 && c.offset == 1 << 20 && c.size == 2 << 20 && c.seed == 9 && c.verify && c.copy &&
+		    c.poll);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		assert_true(bench_parse(&c, bad[i].text, &err) < 0);
 		assert_non_null(strstr(err.text, bad[i].error));

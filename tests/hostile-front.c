@@ -150,7 +150,8 @@ int hfront_connect(struct hfront *h, const struct hfront_options *opt, int timeo
 	int rc = hfront_wait_back(h, 1u << PVB_INIT_WAIT, timeout_ms);
 
 	if (rc < 0)
-		return pvb_err(err, rc, "the back end did not reach 2, it is in %u", pvb_state_read(h->st, PVB_NO_TXN, h->back));
+		return pvb_err(err, rc, "the back end did not reach 2, it is in %u",
+			       pvb_state_read(h->st, PVB_NO_TXN, h->back));
 	rc = hfront_rings(h, opt, err);
 	if (rc == 0)
 		rc = hfront_publish(h, opt, err);
@@ -343,7 +344,8 @@ uint32_t hfront_gref(struct hfront *h, unsigned page)
 void hfront_segs(struct hfront *h, void *slot, uint8_t op, uint64_t id, uint64_t sector, const struct pvf_seg *segs,
 		 unsigned nr)
 {
-	pvf_wire_direct(h->wire, slot, op, (uint16_t)h->devid, id, sector, segs, nr < PVF_DIRECT_SEGS ? nr : PVF_DIRECT_SEGS);
+	pvf_wire_direct(h->wire, slot, op, (uint16_t)h->devid, id, sector, segs,
+			nr < PVF_DIRECT_SEGS ? nr : PVF_DIRECT_SEGS);
 	((uint8_t *)slot)[1] = (uint8_t)nr;
 }
 

@@ -66,8 +66,9 @@ static uint32_t crc(const uint8_t *p, size_t len)
 		memcpy(&hi, p, 4);
 		c ^= hi;
 		memcpy(&hi, p + 4, 4);
-		c = crc_table[7][c & 255] ^ crc_table[6][c >> 8 & 255] ^ crc_table[5][c >> 16 & 255] ^ crc_table[4][c >> 24] ^
-		    crc_table[3][hi & 255] ^ crc_table[2][hi >> 8 & 255] ^ crc_table[1][hi >> 16 & 255] ^ crc_table[0][hi >> 24];
+		c = crc_table[7][c & 255] ^ crc_table[6][c >> 8 & 255] ^ crc_table[5][c >> 16 & 255] ^
+		    crc_table[4][c >> 24] ^ crc_table[3][hi & 255] ^ crc_table[2][hi >> 8 & 255] ^
+		    crc_table[1][hi >> 16 & 255] ^ crc_table[0][hi >> 24];
 	}
 	return ~c;
 }
@@ -113,13 +114,14 @@ static void check(struct run *r, const struct slot *s, uint32_t version)
 	memcpy(&h, s->data, sizeof(h));
 	c = crc(s->data + sizeof(h), r->cfg->bs - sizeof(h));
 	res->verified++;
-	if (h.magic == MAGIC && h.offset == block_offset(r, s->block) && h.seed == r->cfg->seed && h.version == version &&
-	    h.crc == c)
+	if (h.magic == MAGIC && h.offset == block_offset(r, s->block) && h.seed == r->cfg->seed &&
+	    h.version == version && h.crc == c)
 		return;
 	if (res->bad++ == 0)
-		snprintf(res->where, sizeof(res->where), "offset %" PRIu64 ": found magic %#" PRIx64 " offset %" PRIu64
-			 " version %u crc %#x, expected version %u crc %#x", block_offset(r, s->block), h.magic, h.offset,
-			 h.version, h.crc, version, c);
+		snprintf(res->where, sizeof(res->where),
+			 "offset %" PRIu64 ": found magic %#" PRIx64 " offset %" PRIu64
+			 " version %u crc %#x, expected version %u crc %#x",
+			 block_offset(r, s->block), h.magic, h.offset, h.version, h.crc, version, c);
 }
 
 /* --- latency ---------------------------------------------------------------------------------------- */
@@ -304,20 +306,23 @@ static int prepare(struct run *r, struct pvb_error *err)
 	int rc;
 
 	if (cfg->bs % info->sector_size != 0 || cfg->offset % info->sector_size != 0 || cfg->size % cfg->bs != 0)
-		return pvb_err(err, -EINVAL, "bench: bs %u, offset %" PRIu64 ", size %" PRIu64 " must be multiples of %u (size of bs)",
+		return pvb_err(err, -EINVAL,
+			       "bench: bs %u, offset %" PRIu64 ", size %" PRIu64
+			       " must be multiples of %u (size of bs)",
 			       cfg->bs, cfg->offset, cfg->size, info->sector_size);
 	if (cfg->offset > info->size || cfg->size > info->size - cfg->offset)
-		return pvb_err(err, -ERANGE, "bench: %" PRIu64 " bytes at %" PRIu64 ", the disk has %" PRIu64, cfg->size,
-			       cfg->offset, info->size);
+		return pvb_err(err, -ERANGE, "bench: %" PRIu64 " bytes at %" PRIu64 ", the disk has %" PRIu64,
+			       cfg->size, cfg->offset, info->size);
 	size = cfg->size != 0 ? cfg->size : info->size - cfg->offset;
 	r->blocks = size / cfg->bs;
 	if (r->blocks < 2 * (uint64_t)cfg->qd)
-		return pvb_err(err, -ERANGE, "bench: %" PRIu64 " blocks of %u bytes, a depth of %u needs %u", r->blocks, cfg->bs,
-			       cfg->qd, 2 * cfg->qd);
+		return pvb_err(err, -ERANGE, "bench: %" PRIu64 " blocks of %u bytes, a depth of %u needs %u", r->blocks,
+			       cfg->bs, cfg->qd, 2 * cfg->qd);
 	if (cfg->mix < 100 && info->readonly)
 		return pvb_err(err, -EROFS, "bench: the disk is read-only");
 	if (cfg->verify && r->blocks > MAX_BLOCKS)
-		return pvb_err(err, -ERANGE, "bench: %" PRIu64 " blocks to verify, at most %u: give a size", r->blocks, MAX_BLOCKS);
+		return pvb_err(err, -ERANGE, "bench: %" PRIu64 " blocks to verify, at most %u: give a size", r->blocks,
+			       MAX_BLOCKS);
 	r->slots = calloc(cfg->qd, sizeof(*r->slots));
 	r->version = cfg->verify ? calloc(r->blocks, sizeof(*r->version)) : NULL;
 	if (r->slots == NULL || (cfg->verify && r->version == NULL))
@@ -329,7 +334,8 @@ static int prepare(struct run *r, struct pvb_error *err)
 		rc = pvf_buf_alloc(r->disk, bytes * cfg->qd, &r->buf);
 	}
 	if (rc < 0)
-		return pvb_err(err, rc, "bench: no buffer of %zu bytes (fewer: bs, qd; without grants: copy=1)", bytes * cfg->qd);
+		return pvb_err(err, rc, "bench: no buffer of %zu bytes (fewer: bs, qd; without grants: copy=1)",
+			       bytes * cfg->qd);
 	r->rng = cfg->seed;
 	for (uint32_t i = 0; i < cfg->qd; i++) {
 		r->slots[i].run = r;
@@ -359,8 +365,8 @@ static int verdict(const struct bench_result *res, struct pvb_error *err)
 		return pvb_err(err, -EIO, "bench: %" PRIu64 " requests failed, the first with: %s",
 			       res->read.errors + res->write.errors, strerror(-res->first_error));
 	if (res->bad > 0)
-		return pvb_err(err, -EIO, "bench: %" PRIu64 " of %" PRIu64 " blocks are wrong; %.120s", res->bad, res->verified,
-			       res->where);
+		return pvb_err(err, -EIO, "bench: %" PRIu64 " of %" PRIu64 " blocks are wrong; %.120s", res->bad,
+			       res->verified, res->where);
 	return 0;
 }
 
@@ -395,183 +401,4 @@ int bench_run(struct pvf_disk *disk, struct pvb_loop *loop, const struct bench_c
 out:
 	clean_up(&r);
 	return rc;
-}
-
-/* --- words in ---------------------------------------------------------------------------------------- */
-
-int bench_size(const char *text, uint64_t *bytes)
-{
-	static const char units[] = "kmgt";
-	char num[24];
-	const char *unit;
-	size_t len = strlen(text);
-	uint64_t v;
-	unsigned shift = 0;
-
-	if (len == 0 || len >= sizeof(num))
-		return -EINVAL;
-	memcpy(num, text, len + 1);
-	unit = strchr(units, num[len - 1] | 0x20);
-	if (unit != NULL && *unit != '\0') {
-		shift = 10 * (unsigned)(unit - units + 1);
-		num[len - 1] = '\0';
-	}
-	if (pvb_parse_u64(num, 0, UINT64_MAX >> shift, &v) < 0)
-		return -EINVAL;
-	*bytes = v << shift;
-	return 0;
-}
-
-static int parse_op(struct bench_config *cfg, const char *v)
-{
-	static const struct { const char *name; bool random; unsigned mix; } ops[] = {
-		{ "read", false, 100 }, { "write", false, 0 }, { "rw", false, 50 },
-		{ "randread", true, 100 }, { "randwrite", true, 0 }, { "randrw", true, 50 },
-	};
-
-	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
-		if (strcmp(v, ops[i].name) != 0)
-			continue;
-		cfg->random = ops[i].random;
-		cfg->mix = ops[i].mix;
-		return 0;
-	}
-	return -EINVAL;
-}
-
-/* Seconds with at most three decimals. */
-static int parse_ms(const char *v, uint64_t *ms)
-{
-	char *end;
-	double d = strtod(v, &end);
-
-	if (end == v || *end != '\0' || !(d >= 0 && d <= 1e6))
-		return -EINVAL;
-	*ms = (uint64_t)(d * 1000 + 0.5);
-	return 0;
-}
-
-static int parse_number(const char *v, uint64_t min, uint64_t max, uint64_t *out)
-{
-	uint64_t n;
-
-	if (bench_size(v, &n) < 0 || n < min || n > max)
-		return -EINVAL;
-	*out = n;
-	return 0;
-}
-
-static int parse_pair(struct bench_config *cfg, const char *k, const char *v)
-{
-	uint64_t n = 0;
-	int rc = -ENOENT;
-
-	if (strcmp(k, "op") == 0)
-		return parse_op(cfg, v);
-	if (strcmp(k, "time") == 0)
-		return parse_ms(v, &cfg->time_ms);
-	if (strcmp(k, "ramp") == 0)
-		return parse_ms(v, &cfg->ramp_ms);
-	if (strcmp(k, "count") == 0)
-		return parse_number(v, 1, UINT64_MAX, &cfg->count);
-	if (strcmp(k, "offset") == 0)
-		return parse_number(v, 0, INT64_MAX, &cfg->offset);
-	if (strcmp(k, "size") == 0)
-		return parse_number(v, 512, INT64_MAX, &cfg->size);
-	if (strcmp(k, "seed") == 0)
-		return parse_number(v, 0, UINT64_MAX, &cfg->seed);
-	if (strcmp(k, "bs") == 0 && (rc = parse_number(v, 512, 16u << 20, &n)) == 0)
-		cfg->bs = (uint32_t)n;
-	else if (strcmp(k, "qd") == 0 && (rc = parse_number(v, 1, 4096, &n)) == 0)
-		cfg->qd = (uint32_t)n;
-	else if (strcmp(k, "mix") == 0 && (rc = parse_number(v, 0, 100, &n)) == 0)
-		cfg->mix = (unsigned)n;
-	else if (strcmp(k, "verify") == 0 && (rc = parse_number(v, 0, 1, &n)) == 0)
-		cfg->verify = n;
-	else if (strcmp(k, "copy") == 0 && (rc = parse_number(v, 0, 1, &n)) == 0)
-		cfg->copy = n;
-	else if (strcmp(k, "poll") == 0 && (rc = parse_number(v, 0, 1, &n)) == 0)
-		cfg->poll = n;
-	return rc;
-}
-
-int bench_parse(struct bench_config *cfg, const char *text, struct pvb_error *err)
-{
-	char buf[sizeof(cfg->text)], *p = buf, *word, *eq;
-	int rc;
-
-	*cfg = (struct bench_config){ .random = true, .mix = 100, .bs = 4096, .qd = 32, .time_ms = 5000, .seed = 1 };
-	if (strlen(text) >= sizeof(cfg->text))
-		return pvb_err(err, -EINVAL, "bench: %zu characters, at most %zu", strlen(text), sizeof(cfg->text) - 1);
-	memcpy(cfg->text, text, strlen(text) + 1);
-	memcpy(buf, text, strlen(text) + 1);
-	while ((word = strsep(&p, " ,")) != NULL) {
-		if (*word == '\0')
-			continue;
-		eq = strchr(word, '=');
-		if (eq == NULL)
-			return pvb_err(err, -EINVAL, "bench: \"%s\": key=value expected", word);
-		*eq = '\0';
-		rc = parse_pair(cfg, word, eq + 1);
-		if (rc == -ENOENT)
-			return pvb_err(err, rc, "bench: no setting \"%s\"", word);
-		if (rc < 0)
-			return pvb_err(err, rc, "bench: %s can not be \"%s\"", word, eq + 1);
-	}
-	if (cfg->bs % 512 != 0)
-		return pvb_err(err, -EINVAL, "bench: bs %u, must be a multiple of 512", cfg->bs);
-	return 0;
-}
-
-/* --- figures out ------------------------------------------------------------------------------------- */
-
-static double per_second(uint64_t n, const struct bench_result *res)
-{
-	return res->elapsed_ns > 0 ? (double)n * 1e9 / (double)res->elapsed_ns : 0;
-}
-
-static void side_text(FILE *f, const char *name, const struct bench_side *s, const struct bench_result *res)
-{
-	if (s->ops == 0 && s->errors == 0)
-		return;
-	fprintf(f, "  %-5s %9.0f IOPS  %8.1f MB/s  latency us: min %.1f mean %.1f p50 %.1f p90 %.1f p99 %.1f p99.9 %.1f max %.1f"
-		"  errors %" PRIu64 "\n", name, per_second(s->ops, res), per_second(s->bytes, res) / 1e6,
-		(double)s->min_ns / 1e3, s->ops > 0 ? (double)s->sum_ns / (double)s->ops / 1e3 : 0,
-		(double)bench_percentile(s, 500) / 1e3, (double)bench_percentile(s, 900) / 1e3,
-		(double)bench_percentile(s, 990) / 1e3, (double)bench_percentile(s, 999) / 1e3, (double)s->max_ns / 1e3, s->errors);
-}
-
-static void side_json(FILE *f, const char *name, const struct bench_side *s, const struct bench_result *res)
-{
-	fprintf(f, "\"%s\": {\"ops\": %" PRIu64 ", \"iops\": %.1f, \"bytes_per_s\": %.0f, \"errors\": %" PRIu64
-		", \"latency_ns\": {\"min\": %" PRIu64 ", \"mean\": %.0f, \"p50\": %" PRIu64 ", \"p90\": %" PRIu64 ", \"p99\": %" PRIu64
-		", \"p99.9\": %" PRIu64 ", \"max\": %" PRIu64 "}}", name, s->ops, per_second(s->ops, res),
-		per_second(s->bytes, res), s->errors, s->min_ns, s->ops > 0 ? (double)s->sum_ns / (double)s->ops : 0,
-		bench_percentile(s, 500), bench_percentile(s, 900), bench_percentile(s, 990), bench_percentile(s, 999), s->max_ns);
-}
-
-void bench_print(FILE *f, const char *disk, const struct bench_config *cfg, const struct bench_result *res, bool json)
-{
-	const struct pvf_stats *st = &res->stats;
-
-	if (json) {
-		/* cfg->text has only what bench_parse() let through, nothing to escape */
-		fprintf(f, "{\"disk\": \"%s\", \"bench\": \"%s\", \"seconds\": %.3f, ", disk, cfg->text, (double)res->elapsed_ns / 1e9);
-		side_json(f, "read", &res->read, res);
-		fprintf(f, ", ");
-		side_json(f, "write", &res->write, res);
-		fprintf(f, ", \"verified\": %" PRIu64 ", \"bad\": %" PRIu64 ", \"slots\": %" PRIu64 ", \"pushes\": %" PRIu64
-			", \"notifies\": %" PRIu64 ", \"events\": %" PRIu64 ", \"spurious\": %" PRIu64 ", \"bytes_copied\": %" PRIu64 "}\n",
-			res->verified, res->bad, st->slots, st->pushes, st->notifies, st->events, st->spurious, st->bytes_copied);
-		return;
-	}
-	fprintf(f, "%s: %s: %.2f s\n", disk, cfg->text, (double)res->elapsed_ns / 1e9);
-	side_text(f, "read", &res->read, res);
-	side_text(f, "write", &res->write, res);
-	fprintf(f, "  ring: %" PRIu64 " slots, %" PRIu64 " pushes, %" PRIu64 " notifies sent, %" PRIu64 " events (%" PRIu64
-		" spurious), %" PRIu64 " bytes copied\n", st->slots, st->pushes, st->notifies, st->events, st->spurious, st->bytes_copied);
-	if (cfg->verify)
-		fprintf(f, "  verify: %" PRIu64 " blocks, %" PRIu64 " wrong\n", res->verified, res->bad);
-	if (res->bad > 0)
-		fprintf(f, "  first wrong: %s\n", res->where);
 }

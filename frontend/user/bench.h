@@ -43,6 +43,9 @@ int bench_parse(struct bench_config *cfg, const char *text, struct pvb_error *er
 /* *stop set from a loop callback ends the run early.  -EIO: requests failed or blocks were wrong. */
 int bench_run(struct pvf_disk *disk, struct pvb_loop *loop, const struct bench_config *cfg, const bool *stop,
 	      struct bench_result *res, struct pvb_error *err);
+struct counter { const char *name; uint64_t value; };
+/* "a 1, b 2", or the inside of a JSON object. */
+void counters_print(FILE *f, const struct counter *c, size_t nr, bool json);
 void bench_print(FILE *f, const char *disk, const struct bench_config *cfg, const struct bench_result *res, bool json);
 /* "4k", "1M", "512": bytes. */
 int bench_size(const char *text, uint64_t *bytes);

@@ -27,7 +27,8 @@ static int read_back(struct pvf_disk *disk, struct pvb_value *v, struct pvb_erro
 static int check_pair(struct pvf_disk *disk, const struct pvb_value *v, struct pvb_error *err)
 {
 	if (v[VBD_B_FRONTEND].present && strcmp(v[VBD_B_FRONTEND].str, disk->dir) != 0)
-		return pvb_err(err, -EPROTO, "vbd %u: the back end serves %.100s, not us", disk->devid, v[VBD_B_FRONTEND].str);
+		return pvb_err(err, -EPROTO, "vbd %u: the back end serves %.100s, not us", disk->devid,
+			       v[VBD_B_FRONTEND].str);
 	if (v[VBD_B_FRONTEND_ID].present && v[VBD_B_FRONTEND_ID].num != disk->guest->domid)
 		return pvb_err(err, -EPROTO, "vbd %u: the back end serves domain %" PRIu64 ", we are %u", disk->devid,
 			       v[VBD_B_FRONTEND_ID].num, disk->guest->domid);
@@ -50,7 +51,8 @@ static int make_queue(struct pvf_disk *disk, unsigned nr, struct pvb_error *err)
 	pvb_ring_front_init(&q->ring, q->ring_pages.addr, pages * PVB_PAGE_SIZE, disk->wire->slot_size);
 	rc = pvb_event_alloc(disk->guest->events, disk->back_domid, pvf_queue_event, q, &q->event);
 	if (rc < 0)
-		return pvb_err(err, rc, "vbd %u: queue %u: no event channel to domain %u", disk->devid, nr, disk->back_domid);
+		return pvb_err(err, rc, "vbd %u: queue %u: no event channel to domain %u", disk->devid, nr,
+			       disk->back_domid);
 	return 0;
 }
 
@@ -157,11 +159,12 @@ static int take_properties(struct pvf_disk *disk, const struct pvb_value *v, str
 	if (!v[VBD_B_SECTORS].present)
 		return pvb_err(err, -EPROTO, "vbd %u: the back end is connected but gives no sectors", disk->devid);
 	if ((ss & (ss - 1)) != 0 || ss > PVB_PAGE_SIZE)
-		return pvb_err(err, -EPROTO, "vbd %u: sector-size %u, must be a power of two from 512 to %u", disk->devid, ss,
-			       PVB_PAGE_SIZE);
+		return pvb_err(err, -EPROTO, "vbd %u: sector-size %u, must be a power of two from 512 to %u",
+			       disk->devid, ss, PVB_PAGE_SIZE);
 	info->size = v[VBD_B_SECTORS].num * 512;
 	info->sector_size = ss;
-	info->physical_sector_size = v[VBD_B_PHYSICAL_SECTOR_SIZE].present ? (uint32_t)v[VBD_B_PHYSICAL_SECTOR_SIZE].num : ss;
+	info->physical_sector_size =
+		v[VBD_B_PHYSICAL_SECTOR_SIZE].present ? (uint32_t)v[VBD_B_PHYSICAL_SECTOR_SIZE].num : ss;
 	info->queues = disk->nr_queues;
 	info->ring_order = disk->ring_order;
 	info->ring_slots = disk->queues[0].ring.nr_slots;

@@ -4,7 +4,8 @@
 /* What the files of libpvfront's block part share; programs include pvfront.h only.
  *
  *   guest.c    the domain: one set of event channels, domain id
- *   disk.c     life of a disk: phases, which follow both ends' states; the public calls
+ *   disk.c     life of a disk: phases, which follow both ends' states
+ *   disk-api.c the public calls on a disk
  *   connect.c  one connection: keys read and published, rings and ports made and revoked
  *   queue.c    one ring: requests into slots, responses looked up, bounce pages
  *   request.c  what is accepted from the caller, granted buffers
@@ -111,6 +112,8 @@ struct pvf_disk {
 };
 
 void pvf_disk_poke(struct pvf_disk *disk);
+void pvf_disk_changed(void *arg, const char *path);     /* the same as a watch's function */
+void pvf_disk_fail_all(struct pvf_disk *disk, int rc);  /* every request there is */
 /* May this disk, as it is now, carry out the request?  (request.c) */
 int pvf_disk_check(const struct pvf_disk *disk, const struct pvf_req *req);
 /* The back end broke the protocol: text, once; the disk is closed by the next step. */

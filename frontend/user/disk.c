@@ -2,7 +2,6 @@
 /* The life of a disk.  step() looks at both ends in the store and does what the phase asks for; it is the
  * only place that writes our state or changes the phase, and it may run any number of times. */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,21 +14,6 @@
 #define STABLE_MS     5000  /* a connection that lasted this long does not count as failed */
 #define RETRY_MIN_MS    10
 #define RETRY_MAX_MS  5000
-
-static void step(void *arg);
-
-const char *pvf_phase_name(enum pvf_phase phase)
-{
-	static const char *const names[] = { "waiting", "offered", "live", "closing", "down", "gone", "dead" };
-
-	return names[phase];
-}
-
-void pvf_disk_poke(struct pvf_disk *disk)
-{
-	if (disk->step == NULL)
-		pvb_loop_timer(disk->guest->loop, 0, step, disk, &disk->step);
-}
 
 void pvf_disk_dead(struct pvf_disk *disk, const char *fmt, ...)
 {
@@ -129,7 +113,7 @@ static void step_in(struct pvf_disk *disk, uint64_t ms)
 
 /* --- requests that can not go on -------------------------------------------------------------------- */
 
-static void fail_all(struct pvf_disk *disk, int rc)
+void pvf_disk_fail_all(struct pvf_disk *disk, int rc)
 {
 	struct pvf_list list;
 	struct pvf_req *req;
@@ -153,7 +137,7 @@ static bool keeps(const struct pvf_disk *disk)
 static void park_or_fail(struct pvf_disk *disk, int rc)
 {
 	if (!keeps(disk)) {
-		fail_all(disk, rc);
+		pvf_disk_fail_all(disk, rc);
 		return;
 	}
 	for (unsigned i = 0; i < PVF_MAX_QUEUES; i++)
@@ -167,7 +151,7 @@ static void abandon(struct pvf_disk *disk, enum pvf_phase phase)
 {
 	pvf_connect_stop(disk);
 	set_phase(disk, phase);
-	fail_all(disk, -ENODEV);
+	pvf_disk_fail_all(disk, -ENODEV);
 	pvf_connect_free(disk);
 	pvb_store_unwatch(&disk->watch_back);
 	free(disk->back);
@@ -182,7 +166,7 @@ static void abandon(struct pvf_disk *disk, enum pvf_phase phase)
 		pvb_err(&disk->error, -ENODEV, "vbd %u: the device was removed", disk->devid);
 }
 
-static void on_change(void *arg, const char *path)
+void pvf_disk_changed(void *arg, const char *path)
 {
 	pvf_disk_poke(arg);
 }
@@ -198,19 +182,20 @@ static int adopt(struct pvf_disk *disk, const char *back, struct pvb_error *err)
 
 	rc = pvb_device_parse(back, &id, kind);
 	if (rc < 0 || id.front != disk->guest->domid || id.devid != disk->devid)
-		return pvb_err(err, -EPROTO, "vbd %u: backend is \"%.100s\", not a directory for device %u of domain %u",
-			       disk->devid, back, disk->devid, disk->guest->domid);
+		return pvb_err(err, -EPROTO,
+			       "vbd %u: backend is \"%.100s\", not a directory for device %u of domain %u", disk->devid,
+			       back, disk->devid, disk->guest->domid);
 	snprintf(path, sizeof(path), "%s/%s", disk->dir, key->name);
 	rc = pvb_store_read_u64(disk->guest->store, PVB_NO_TXN, path, key->min, key->max, &domid);
 	if (rc < 0 || domid != id.back)
-		return pvb_err(err, rc < 0 ? rc : -EPROTO, "vbd %u: backend-id does not say %u as backend does", disk->devid,
-			       id.back);
+		return pvb_err(err, rc < 0 ? rc : -EPROTO, "vbd %u: backend-id does not say %u as backend does",
+			       disk->devid, id.back);
 	disk->back = strdup(back);
 	if (disk->back == NULL)
 		return pvb_err(err, -ENOMEM, "vbd %u: out of memory", disk->devid);
 	disk->back_domid = id.back;
 	snprintf(path, sizeof(path), "%s/state", disk->back);
-	rc = pvb_store_watch(disk->guest->store, path, on_change, disk, &disk->watch_back);
+	rc = pvb_store_watch(disk->guest->store, path, pvf_disk_changed, disk, &disk->watch_back);
 	if (rc == 0)
 		return 0;
 	free(disk->back);
@@ -242,7 +227,7 @@ static void closing_alone(struct pvf_disk *disk)
 {
 	pvf_connect_stop(disk);
 	set_phase(disk, PVF_DOWN);
-	fail_all(disk, -EIO);
+	pvf_disk_fail_all(disk, -EIO);
 	pvf_connect_free(disk);
 }
 
@@ -280,7 +265,8 @@ static void peer_left(struct pvf_disk *disk, struct view *v)
 		pvb_err(&disk->error, -EIO, "vbd %u: the back end went to state %u (%s)", disk->devid, v->peer,
 			pvb_state_name(v->peer));
 	else
-		pvb_err(&disk->error, -EIO, "vbd %u: the back end went to state %u: %.150s", disk->devid, v->peer, text);
+		pvb_err(&disk->error, -EIO, "vbd %u: the back end went to state %u: %.150s", disk->devid, v->peer,
+			text);
 	free(text);
 }
 
@@ -480,148 +466,8 @@ static void step(void *arg)
 		disk->opt.changed(disk->opt.arg, disk);
 }
 
-/* --- public ----------------------------------------------------------------------------------------- */
-
-int pvf_disk_open(struct pvf_disk **out, struct pvf_guest *guest, uint32_t devid, const struct pvf_options *opt,
-		  struct pvb_error *err)
+void pvf_disk_poke(struct pvf_disk *disk)
 {
-	struct pvf_disk *disk = calloc(1, sizeof(*disk));
-	int rc;
-
-	if (disk == NULL)
-		return pvb_err(err, -ENOMEM, "vbd %u: out of memory", devid);
-	disk->guest = guest;
-	disk->devid = devid;
-	disk->opt = *opt;
-	disk->wire = opt->abi32 ? &pvf_wire32 : pvf_wire_native;
-	if (disk->opt.queues == 0)
-		disk->opt.queues = 1;
-	rc = -EINVAL;
-	if (disk->opt.queues > PVF_MAX_QUEUES)
-		pvb_err(err, rc, "vbd %u: %u queues, at most %u", devid, disk->opt.queues, PVF_MAX_QUEUES);
-	else if (disk->opt.ring_order > PVF_MAX_RING_ORDER)
-		pvb_err(err, rc, "vbd %u: ring order %u, at most %u", devid, disk->opt.ring_order, PVF_MAX_RING_ORDER);
-	else if (disk->opt.indirect > PVF_MAX_SEGMENTS)
-		pvb_err(err, rc, "vbd %u: %u indirect segments, at most %u", devid, disk->opt.indirect, PVF_MAX_SEGMENTS);
-	else
-		rc = 0;
-	if (rc < 0)
-		goto fail;
-	snprintf(disk->dir, sizeof(disk->dir), "%s/device/vbd/%u", guest->home, devid);
-	if (!pvb_store_exists(guest->store, PVB_NO_TXN, disk->dir)) {
-		rc = pvb_err(err, -ENOENT, "vbd %u: no such device in domain %u", devid, guest->domid);
-		goto fail;
-	}
-	disk->phase = PVF_WAITING;
-	disk->own = PVB_INITIALISING;
-	disk->since_ms = pvb_now_ms();
-	rc = pvb_store_watch(guest->store, disk->dir, on_change, disk, &disk->watch_dir);
-	if (rc < 0) {
-		pvb_err(err, rc, "vbd %u: %s can not be watched", devid, disk->dir);
-		goto fail;
-	}
-	pvf_disk_poke(disk);
-	*out = disk;
-	return 0;
-fail:
-	free(disk);
-	return rc;
-}
-
-void pvf_disk_stop(struct pvf_disk *disk)
-{
-	disk->stopping = true;
-	pvf_disk_poke(disk);
-}
-
-static bool at_rest(const struct pvf_disk *disk)
-{
-	return disk->phase == PVF_DOWN || disk->phase == PVF_GONE || disk->phase == PVF_DEAD;
-}
-
-bool pvf_disk_down(struct pvf_disk *disk, int timeout_ms)
-{
-	uint64_t until = pvb_now_ms() + (uint64_t)timeout_ms, now;
-
-	pvf_disk_stop(disk);
-	while ((disk->step != NULL || !at_rest(disk)) && (now = pvb_now_ms()) < until)
-		if (pvb_loop_once(disk->guest->loop, (int)(until - now)) < 0)
-			break;
-	return at_rest(disk);
-}
-
-void pvf_disk_close(struct pvf_disk **out, int timeout_ms)
-{
-	struct pvf_disk *disk = out != NULL ? *out : NULL;
-
-	if (disk == NULL)
-		return;
-	pvf_disk_down(disk, timeout_ms);
-	pvb_store_unwatch(&disk->watch_dir);
-	pvb_store_unwatch(&disk->watch_back);
-	pvb_source_free(&disk->step);
-	pvb_source_free(&disk->timer);
-	pvf_connect_stop(disk);
-	fail_all(disk, -EIO);
-	pvf_connect_free(disk);
-	free(disk->back);
-	free(disk);
-	*out = NULL;
-}
-
-static int late(struct pvf_disk *disk, struct pvb_error *err)
-{
-	unsigned long long ms = pvb_now_ms() - disk->since_ms;
-	struct pvb_store *st = disk->guest->store;
-
-	if (disk->error.code != 0)
-		return pvb_err(err, -ETIMEDOUT, "vbd %u: still %s after %llu ms: %s", disk->devid, pvf_phase_name(disk->phase),
-			       ms, disk->error.text);
-	return pvb_err(err, -ETIMEDOUT, "vbd %u: still %s after %llu ms: we are %s, the back end is %s", disk->devid,
-		       pvf_phase_name(disk->phase), ms, pvb_state_name(pvb_state_read(st, PVB_NO_TXN, disk->dir)),
-		       pvb_state_name(disk->back != NULL ? pvb_state_read(st, PVB_NO_TXN, disk->back) : PVB_UNKNOWN));
-}
-
-int pvf_disk_wait(struct pvf_disk *disk, int timeout_ms, struct pvb_error *err)
-{
-	uint64_t until = pvb_now_ms() + (uint64_t)timeout_ms, now;
-	int rc;
-
-	while (disk->phase != PVF_LIVE) {
-		if (at_rest(disk) && disk->step == NULL && disk->error.code != 0 &&
-		    (disk->phase != PVF_DOWN || !disk->opt.wait))
-			return pvb_err(err, disk->error.code, "%s", disk->error.text);
-		now = pvb_now_ms();
-		if (now >= until)
-			return late(disk, err);
-		rc = pvb_loop_once(disk->guest->loop, (int)(until - now));
-		if (rc < 0)
-			return pvb_err(err, rc, "vbd %u: the event loop failed", disk->devid);
-	}
-	return 0;
-}
-
-enum pvf_phase pvf_disk_phase(const struct pvf_disk *disk)
-{
-	return disk->phase;
-}
-
-uint32_t pvf_disk_devid(const struct pvf_disk *disk)
-{
-	return disk->devid;
-}
-
-const struct pvf_info *pvf_disk_info(const struct pvf_disk *disk)
-{
-	return &disk->info;
-}
-
-void pvf_disk_stats(const struct pvf_disk *disk, struct pvf_stats *stats)
-{
-	*stats = disk->stats;
-}
-
-const struct pvb_error *pvf_disk_error(const struct pvf_disk *disk)
-{
-	return &disk->error;
+	if (disk->step == NULL)
+		pvb_loop_timer(disk->guest->loop, 0, step, disk, &disk->step);
 }

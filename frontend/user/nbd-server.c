@@ -308,8 +308,8 @@ static int listen_at(const char *path, struct pvb_error *err)
 	int fd, probe, rc;
 
 	if (strlen(path) >= sizeof(sa.sun_path))
-		return pvb_err(err, -ENAMETOOLONG, "%.100s...: %zu bytes, a socket's path has at most %zu", path, strlen(path),
-			       sizeof(sa.sun_path) - 1);
+		return pvb_err(err, -ENAMETOOLONG, "%.100s...: %zu bytes, a socket's path has at most %zu", path,
+			       strlen(path), sizeof(sa.sun_path) - 1);
 	memcpy(sa.sun_path, path, strlen(path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -218,8 +218,11 @@ bool transmit_stuck(struct nbd_conn *c)
 
 static void start(struct nbd_cmd *cmd)
 {
-	static const enum pvf_op op[] = { [NBD_CMD_READ] = PVF_READ, [NBD_CMD_WRITE] = PVF_WRITE, [NBD_CMD_FLUSH] = PVF_FLUSH,
-					  [NBD_CMD_TRIM] = PVF_DISCARD, [NBD_CMD_WRITE_ZEROES] = PVF_ZERO };
+	static const enum pvf_op op[] = { [NBD_CMD_READ] = PVF_READ,
+					  [NBD_CMD_WRITE] = PVF_WRITE,
+					  [NBD_CMD_FLUSH] = PVF_FLUSH,
+					  [NBD_CMD_TRIM] = PVF_DISCARD,
+					  [NBD_CMD_WRITE_ZEROES] = PVF_ZERO };
 
 	if (cmd->length == 0 && cmd->type != NBD_CMD_FLUSH)
 		reply(cmd, 0);

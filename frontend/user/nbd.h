@@ -20,8 +20,8 @@ struct nbd_server;
 
 struct nbd_limits {
 	unsigned connections;    /* 0 = 16 */
-	size_t buffer;           /* bytes of buffer per connection; 0 = 4 MiB.  Longer reads and writes than half of it (up
-				  * to 32 MiB) are copied, one at a time */
+	size_t buffer; /* bytes of buffer per connection; 0 = 4 MiB.  Longer reads and writes than half of it (up
+			* to 32 MiB) are copied, one at a time */
 };
 
 /* Listen on a Unix socket, mode 0600.  A socket nobody listens on is replaced; anything else at path is -EEXIST. */

@@ -9,8 +9,26 @@
 #include "pvguest.h"
 
 enum {
-	OPT_HV = 256, OPT_DISK, OPT_NBD, OPT_EXEC, OPT_BENCH, OPT_QUEUES, OPT_ORDER, OPT_INDIRECT, OPT_PERSISTENT, OPT_ABI,
-	OPT_WAIT, OPT_POOL, OPT_BUFFER, OPT_CONNECTIONS, OPT_READY, OPT_PIDFILE, OPT_TIMEOUT, OPT_STATS, OPT_JSON, OPT_SHUTDOWN,
+	OPT_HV = 256,
+	OPT_DISK,
+	OPT_NBD,
+	OPT_EXEC,
+	OPT_BENCH,
+	OPT_QUEUES,
+	OPT_ORDER,
+	OPT_INDIRECT,
+	OPT_PERSISTENT,
+	OPT_ABI,
+	OPT_WAIT,
+	OPT_POOL,
+	OPT_BUFFER,
+	OPT_CONNECTIONS,
+	OPT_READY,
+	OPT_PIDFILE,
+	OPT_TIMEOUT,
+	OPT_STATS,
+	OPT_JSON,
+	OPT_SHUTDOWN,
 };
 
 /* One table for parsing and --help; the manual page lists the same (a test compares). */
@@ -44,7 +62,8 @@ static void help(void)
 {
 	char left[40];
 
-	printf("usage: pvguest [--hv SPEC] [--disk VDEV]... [--nbd unix:PATH] [--exec COMMAND | --bench SETTINGS] [OPTION]...\n"
+	printf("usage: pvguest [--hv SPEC] [--disk VDEV]... [--nbd unix:PATH]\n"
+	       "               [--exec COMMAND | --bench SETTINGS] [OPTION]...\n"
 	       "A process guest: connects the synthetic disks of its domain and uses them.\n\n");
 	for (size_t i = 0; i < NR_OPTIONS; i++) {
 		snprintf(left, sizeof(left), "--%s%s%s", table[i].name, table[i].arg != NULL ? " " : "",

@@ -100,7 +100,8 @@ static int pool_new(struct pvf_queue *q, uint32_t want, struct pvb_error *err)
 		if (rc == 0)
 			return 0;
 		if (want == MIN_POOL)
-			return pvb_err(err, rc, "vbd %u: queue %u: no %u pages to grant for data", disk->devid, q->nr, want);
+			return pvb_err(err, rc, "vbd %u: queue %u: no %u pages to grant for data", disk->devid, q->nr,
+				       want);
 		want = want / 2 > MIN_POOL ? want / 2 : MIN_POOL;
 	}
 }
@@ -370,17 +371,18 @@ static int answer(struct pvf_queue *q, const struct pvf_rsp *rsp)
 	struct pvf_shadow *sh = n < q->ring.nr_slots ? &q->shadow[n] : NULL;
 
 	if (sh == NULL || sh->req == NULL || sh->id != rsp->id) {
-		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 ", which is not outstanding", q->nr, rsp->id);
+		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 ", which is not outstanding", q->nr,
+			      rsp->id);
 		return -EPROTO;
 	}
 	if (rsp->op != sh->op) {
-		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 " says operation %u, the request was %u", q->nr,
-			      rsp->id, rsp->op, sh->op);
+		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 " says operation %u, the request was %u",
+			      q->nr, rsp->id, rsp->op, sh->op);
 		return -EPROTO;
 	}
 	if (rsp->status != BLKIF_RSP_OKAY && rsp->status != BLKIF_RSP_ERROR && rsp->status != BLKIF_RSP_EOPNOTSUPP) {
-		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 " has status %d, expected 0, -1 or -2", q->nr,
-			      rsp->id, rsp->status);
+		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 " has status %d, expected 0, -1 or -2",
+			      q->nr, rsp->id, rsp->status);
 		return -EPROTO;
 	}
 	piece_done(q, sh, status_rc(rsp->status));

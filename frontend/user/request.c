@@ -54,7 +54,8 @@ int pvf_disk_check(const struct pvf_disk *disk, const struct pvf_req *req)
 int pvf_disk_submit(struct pvf_disk *disk, unsigned queue, struct pvf_req *req)
 {
 	bool live = disk->phase == PVF_LIVE && !disk->dead && !disk->stopping;
-	bool kept = disk->opt.wait && !disk->dead && !disk->stopping && disk->phase != PVF_GONE && disk->phase != PVF_DEAD;
+	bool kept =
+		disk->opt.wait && !disk->dead && !disk->stopping && disk->phase != PVF_GONE && disk->phase != PVF_DEAD;
 	unsigned n = disk->nr_queues != 0 ? queue % disk->nr_queues : 0;
 	int rc;
 
@@ -152,7 +153,9 @@ static void finished(struct pvf_req *req, int rc)
 int pvf_disk_do(struct pvf_disk *disk, enum pvf_op op, uint64_t offset, uint64_t length, void *data)
 {
 	struct waiter w = { 0 };
-	struct pvf_req req = { .op = op, .offset = offset, .length = length, .data = data, .done = finished, .arg = &w };
+	struct pvf_req req = {
+		.op = op, .offset = offset, .length = length, .data = data, .done = finished, .arg = &w
+	};
 	int rc = pvf_disk_submit(disk, 0, &req);
 
 	if (rc < 0)
