@@ -1,0 +1,78 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# What the block tests of the lab share: starting pvbackd, disk specs, and the proof that nothing is left of a disk.
+#   lab/run ... --file tests/lab/blk-functions.sh tests/lab/blk-*.sh
+
+log=/var/log/pvbus/pvbackd.log
+expected=() # what the log may say at level error, as extended regular expressions
+
+note() { printf '%s %s\n' "$(date +%T)" "$*"; }
+since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }
+spec() { echo "format=raw,vdev=$1,access=$2,backendtype=phy,script=block-pvbus,target=$3"; }
+
+backd_start() {
+	mkdir -p "${log%/*}"
+	pvbackd "$@" 2>>"$log" &
+	backd=$!
+	wait_for '[ -S /run/pvbackd/ctl ]' 10 "pvbackd's socket" || exit 1
+	backd_fds=$(fds_of $backd)
+}
+
+fds_of() { find "/proc/$1/fd" -mindepth 1 | wc -l; }
+
+# The worker of a domain: "pvbackd-worker --worker FD DOMID ..."
+worker_of() {
+	local f words
+
+	for f in /proc/[0-9]*/cmdline; do
+		mapfile -d '' -t words 2>/dev/null <"$f" || continue
+		if [ "${words[0]:-}" = pvbackd-worker ] && { [ -z "${1:-}" ] || [ "${words[3]:-}" = "$1" ]; }; then
+			f=${f%/cmdline}
+			echo "${f#/proc/}"
+		fi
+	done
+}
+
+# Who has the image open, or a loop device of it.
+users_of() { find /proc/[0-9]*/fd -lname "$1" 2>/dev/null; }
+
+# disk_gone DOMID [IMAGE]: no node, no worker, no mapped grant (they are the worker's), no open image.
+disk_gone() {
+	local base=/local/domain/0/backend/vbd
+
+	wait_for "[ -z \"\$(xenstore-list $base/$1 2>/dev/null)\" ]" 15 "domain $1's nodes gone" || return
+	wait_for "[ -z \"\$(worker_of $1)\" ]" 15 "domain $1's worker gone" || return
+	[ -z "${2:-}" ] || wait_for "[ -z \"\$(users_of $2)\" ]" 5 "$2 closed"
+}
+
+# All guests are gone: so is all that was theirs, and the log tells of no error that was not provoked.
+all_gone() {
+	local left
+
+	assert_clean || return
+	wait_for '[ -z "$(worker_of)" ]' 15 "all workers gone" || return
+	left=$(fds_of $backd)
+	[ "$left" -le "$backd_fds" ] || {
+		echo "pvbackd has $left descriptors open, had $backd_fds:" >&2
+		find /proc/$backd/fd -mindepth 1 -printf '%l\n' >&2
+		return 1
+	}
+	log_clean
+}
+
+log_clean() {
+	local found
+
+	found=$(grep -E "^<[0-3]>" "$log" | grep -vE -f <(printf "%s\n" "${expected[@]:-^$}")) || return 0
+	echo "pvbackd's log:" >&2
+	echo "$found" >&2
+	return 1
+}
+
+backd_stop() {
+	kill $backd
+	wait $backd || lab_fail "pvbackd ended with status $?"
+}
+
+state_of() { xenstore-read "/local/domain/0/backend/vbd/$1/$2/state" 2>/dev/null; }
