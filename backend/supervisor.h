@@ -77,6 +77,7 @@ struct vbd {
 	char kind[16];
 	char back[160], front[160];
 	struct pvb_watch *watch;     /* the front end's state */
+	struct pvb_source *patience; /* a wait with an end: for a front end without rings, for the toolstack */
 	struct guest *guest;         /* while the worker knows the device */
 	enum vbd_phase phase;
 	bool probed;                 /* limits are published, or the device was found in use */
@@ -84,12 +85,14 @@ struct vbd {
 	bool failed;                 /* on its way out because of error */
 	bool broken;                 /* the front end broke the protocol */
 	bool yielded;                /* its image was handed to the same VM's new domain */
+	bool impatient;              /* that end has come */
+	bool refused;                /* its hotplug script failed and nobody takes it away */
 	bool step_again, stepping, gone;
 	char error[240], alarm[240];
 	char vm[64];                 /* identity of the VM, "" unknown */
 
 	struct target *target;
-	bool readonly, cdrom;
+	bool readonly, cdrom, direct_io_safe;
 	char identity[64];           /* of the image; "" = may be shared */
 	bool locked;
 	int fds[PROVIDER_MAX_FDS];
@@ -123,6 +126,9 @@ int vbd_check_target(struct supervisor *sup, const char *back, struct pvb_error 
 int vbd_publish_limits(struct vbd *v);                               /* before state 2 */
 /* 1: the hotplug script has finished (or there is none); 0: not yet. */
 int vbd_hotplug_done(struct vbd *v);
+bool vbd_hotplug_failed(struct vbd *v);
+/* Take away the whole device, as libxl does after a detach. */
+int vbd_remove_nodes(struct vbd *v);
 int vbd_read_front(struct vbd *v, struct blk_connect *c, struct pvb_error *err);
 int vbd_publish_disk(struct vbd *v);                                 /* before state 4 */
 int vbd_publish_size(struct vbd *v);                                 /* after a resize */

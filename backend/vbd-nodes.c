@@ -126,6 +126,9 @@ int vbd_read_config(struct vbd *v, struct pvb_error *err)
 		v->target = NULL;
 		rc = target_parse(text, &v->target, err);
 	}
+	v->direct_io_safe = k[VBD_B_DIRECT_IO_SAFE].num != 0;
+	if (rc == 0 && v->direct_io_safe)
+		rc = target_default(v->target, "direct-io-safe", "on", err);
 	if (rc == 0) {
 		memset(&v->cfg, 0, sizeof(v->cfg));
 		v->readonly = !k[VBD_B_MODE].present || strchr(k[VBD_B_MODE].str, 'w') == NULL;
@@ -134,7 +137,7 @@ int vbd_read_config(struct vbd *v, struct pvb_error *err)
 		v->cfg.readonly = v->readonly;
 		v->cfg.discard = k[VBD_B_DISCARD_ENABLE].num && !v->readonly;
 		v->cfg.barrier = v->sup->o.barrier;
-		rc = read_options(v, k[VBD_B_DIRECT_IO_SAFE].num != 0, err);
+		rc = read_options(v, v->direct_io_safe, err);
 	}
 	pvb_nodes_free(k, VBD_B_NR);
 	return rc;
@@ -265,6 +268,37 @@ int vbd_hotplug_done(struct vbd *v)
 {
 	return !has(v, VBD_B_SCRIPT, NULL) || has(v, VBD_B_SCRIPT, "") || has(v, VBD_B_HOTPLUG_STATUS, "connected") ||
 	       has(v, VBD_B_PHYSICAL_DEVICE_PATH, NULL) || has(v, VBD_B_PHYSICAL_DEVICE, NULL);
+}
+
+bool vbd_hotplug_failed(struct vbd *v)
+{
+	return has(v, VBD_B_HOTPLUG_STATUS, "error");
+}
+
+static int remove_txn(struct pvb_store *st, pvb_txn t, void *arg)
+{
+	struct vbd *v = arg;
+	char path[200], **names;
+	unsigned nr;
+	int rc;
+
+	snprintf(path, sizeof(path), "/libxl/%u/device/%s/%u", v->id.front, v->id.class, v->id.devid);
+	rc = pvb_store_rm(st, t, path);
+	if (rc == 0)
+		rc = pvb_store_rm(st, t, v->front);
+	if (rc == 0)
+		rc = pvb_store_rm(st, t, v->back);
+	snprintf(path, sizeof(path), "%s", v->back);
+	*strrchr(path, '/') = 0; /* the guest's last device of the kind takes the directory with it */
+	if (rc < 0 || pvb_store_list(st, t, path, &names, &nr) < 0)
+		return rc;
+	pvb_store_list_free(names, nr);
+	return nr == 0 ? pvb_store_rm(st, t, path) : 0;
+}
+
+int vbd_remove_nodes(struct vbd *v)
+{
+	return pvb_store_txn(v->sup->store, remove_txn, v);
 }
 
 bool vbd_online(struct vbd *v)

@@ -19,6 +19,9 @@
 #include "log.h"
 #include "supervisor.h"
 
+#define PATIENCE_MS 4000 /* libxl gives a device 10 s to close */
+#define REFUSED_MS 2000  /* libxl reads hotplug-error right after its script's end */
+
 const char *const vbd_phase_name[] = { "new", "attaching", "attached", "connecting", "connected", "disconnecting" };
 
 const char *vbd_name(const struct vbd *v)
@@ -148,6 +151,7 @@ void vbd_free(struct vbd *v)
 	struct vbd **at;
 
 	detach(v);
+	pvb_source_free(&v->patience);
 	pvb_store_unwatch(&v->watch);
 	for (at = &v->sup->vbds; *at != v; at = &(*at)->next)
 		;
@@ -219,6 +223,7 @@ static void attach(struct vbd *v)
 	}
 	if (rc == 0) {
 		m.u.attach.cfg = v->cfg;
+		m.u.attach.direct_io_safe = v->direct_io_safe;
 		m.nr_fds = v->nr_fds;
 		snprintf(m.u.attach.target, sizeof(m.u.attach.target), "%s", v->target->text);
 		fds[0] = v->stats_fd;
@@ -301,12 +306,37 @@ static void step_initialising(struct vbd *v)
 	set_state(v, PVB_INIT_WAIT, "offered");
 }
 
+static void out_of_patience(void *arg)
+{
+	struct vbd *v = arg;
+
+	v->impatient = true;
+	vbd_step(v);
+}
+
+/* Has this lasted for ms?  If not, vbd_step() comes again when it has. */
+static bool lasted(struct vbd *v, uint64_t ms)
+{
+	return v->impatient ||
+	       (!v->patience && pvb_loop_timer(v->sup->loop, ms, out_of_patience, v, &v->patience) < 0);
+}
+
 static void step_init_wait(struct vbd *v, enum pvb_state front)
 {
 	v->failed = v->broken = false;
 	if (front_is_gone(v, front)) {
 		if (v->probed && v->phase == VBD_NEW && !vbd_online(v))
 			set_state(v, PVB_CLOSED, "the front end is gone");
+		return;
+	}
+	if (vbd_hotplug_failed(v)) {
+		/* xl has told the user why and leaves all as it is; the next attach would fail because of that */
+		if (!lasted(v, REFUSED_MS))
+			return;
+		v->refused = true;
+		v->impatient = false;
+		set_state(v, PVB_CLOSING, "its hotplug script failed");
+		v->step_again = true;
 		return;
 	}
 	/* a front end may have started with the defaults before it saw us: 3, or even 4 */
@@ -346,20 +376,29 @@ static void step_connected(struct vbd *v, enum pvb_state front)
 
 static void step_closing(struct vbd *v, enum pvb_state front)
 {
-	/* Who never had rings has nothing to close; who broke the protocol is not waited for.  A front end in
-	 * use in its guest (stock blkfront while a file system is mounted) closes when it can. */
+	/* Who broke the protocol is not waited for.  A front end in use in its guest (old stock blkfronts while a
+	 * file system is mounted) closes when it can. */
 	bool open = v->phase == VBD_CONNECTED || v->foreign || v->yielded;
 
-	if (open && !v->broken && !front_is_gone(v, front) &&
-	    (front == PVB_INITIALISED || front == PVB_CONNECTED || front == PVB_CLOSING))
-		return;
+	if (!v->broken && !front_is_gone(v, front)) {
+		if (open && (front == PVB_INITIALISED || front == PVB_CONNECTED || front == PVB_CLOSING))
+			return;
+		/* Without rings there is nothing to close, but a stock blkfront that is just setting itself up and
+		 * finds its directory gone meets the next device of that name with a BUG.  There may also be nobody
+		 * (no driver, guest paused), so the wait has an end. */
+		if (!open && front != PVB_CLOSED && !lasted(v, PATIENCE_MS))
+			return;
+	}
+	pvb_source_free(&v->patience);
 	if (v->phase == VBD_CONNECTED || v->phase == VBD_CONNECTING) {
+		v->impatient = true; /* the rings are what there was to wait for */
 		vbd_quiesce(v);
 		return;
 	}
 	if (v->phase == VBD_DISCONNECTING || v->phase == VBD_ATTACHING)
 		return; /* the worker's answer comes back here */
 	detach(v);
+	v->impatient = false;
 	set_state(v, PVB_CLOSED, "all is let go");
 	v->step_again = true;
 }
@@ -370,6 +409,14 @@ static void step_closed(struct vbd *v, enum pvb_state front)
 		vbd_quiesce(v); /* somebody wrote 6 over our head */
 	else if (v->phase == VBD_ATTACHED)
 		detach(v);
+	if (v->phase == VBD_NEW && v->refused) {
+		int rc = vbd_remove_nodes(v);
+
+		if (rc < 0)
+			log_err("%s: can not be removed: %s", vbd_name(v), strerror(-rc));
+		v->refused = false;
+		return; /* the watch on the directory sees it gone */
+	}
 	if (v->phase != VBD_NEW || !vbd_online(v) || v->sup->stopping)
 		return;
 	if (front == PVB_INITIALISING && !front_is_gone(v, front)) {
