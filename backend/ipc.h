@@ -45,6 +45,7 @@ struct ipc_msg {
 	union {
 		struct {
 			struct blk_config cfg;
+			bool direct_io_safe; /* the toolstack's key; the target does not say it */
 			char target[IPC_TARGET_MAX];
 		} attach;
 		struct blk_connect connect;

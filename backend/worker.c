@@ -194,6 +194,8 @@ static void attach(struct worker *w, struct ipc_msg *m, int *fds, unsigned nr_fd
 		ipc_close_fds(fds + 1, nr_fds - 1);
 	} else {
 		rc = target_parse(m->u.attach.target, &d->target, &err);
+		if (rc == 0 && m->u.attach.direct_io_safe)
+			rc = target_default(d->target, "direct-io-safe", "on", &err);
 		if (rc < 0)
 			ipc_close_fds(fds + 1, nr_fds - 1);
 		else
