@@ -51,9 +51,10 @@ need() {
 
 attach() { xl block-attach "$1" "$(spec xvdb "$2" "$3")"; }
 
-detached() { # NAME: of xvdb there is nothing left
+detached() { # NAME: of xvdb there is nothing left; pvbackd gives xl 2 s before it clears up after a failed attach
 	local id
 	id=$(guest_id "$1")
+	wait_for "[ -z \"\$(state_of $id 51728)\" ]" 12 "xvdb's node gone"
 	[ -z "$(state_of "$id" 51728)" ] || { echo "node left: state $(state_of "$id" 51728)" >&2; return 1; }
 	[ -z "$(xenstore-read "/local/domain/$id/device/vbd/51728/state" 2>/dev/null)" ] || { echo "front end's node left" >&2; return 1; }
 	[ -z "$(xenstore-read "/libxl/$id/device/vbd/51728/backend" 2>/dev/null)" ] || { echo "libxl's node left" >&2; return 1; }
