@@ -59,6 +59,8 @@ struct fback {
 	unsigned nr_queues;
 	unsigned state;          /* as we wrote it */
 	bool closing;
+	struct pvb_map kept[4];  /* opt.keep: of the first requests, never unmapped while we live */
+	unsigned nr_kept;
 	uint64_t disk_bytes;
 	uint8_t *disk;
 	struct fback_counts counts;
@@ -148,7 +150,10 @@ static int16_t move(struct fback *fb, const struct parsed *p)
 		if (fb->opt.error_status != 0 && fb->opt.error_sector * 512 >= at &&
 		    fb->opt.error_sector * 512 < at + len)
 			status = fb->opt.error_status;
-		pvb_hv_unmap(fb->hv, &map);
+		if (fb->opt.keep && fb->nr_kept < 4)
+			fb->kept[fb->nr_kept++] = map;
+		else
+			pvb_hv_unmap(fb->hv, &map);
 		at += len;
 	}
 	return status;
@@ -540,6 +545,8 @@ static void *serve(void *arg)
 		pvb_loop_run(fb->loop);
 	pvb_store_unwatch(&fb->watch);
 	disconnect(fb);
+	while (fb->nr_kept > 0)
+		pvb_hv_unmap(fb->hv, &fb->kept[--fb->nr_kept]);
 	pvb_source_free(&fb->src);
 	pvb_events_free(fb->events);
 	pvb_store_close(fb->st);
@@ -766,6 +773,7 @@ static void do_counts(struct fback *fb, void *arg)
 
 void fback_counts(struct fback *fb, struct fback_counts *c)
 {
+	memset(c, 0, sizeof(*c));
 	call(fb, do_counts, c);
 }
 

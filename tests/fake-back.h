@@ -33,6 +33,7 @@ struct fback_options {
 	uint32_t sector_size;    /* 0: key not written */
 	bool reverse;            /* answer each batch backwards */
 	bool wait;               /* stay in state 1 until fback_go() */
+	bool keep;               /* do not unmap the first four data pages, ever */
 	bool hold;               /* take requests, answer on fback_release() */
 	enum fback_lie lie;
 	unsigned honest;         /* requests answered properly before the lie */

@@ -250,6 +250,26 @@ static void test_state_chaos(void **state)
 	free(data);
 }
 
+/* Pages the back end does not let go of are never used again, and closing does not wait for them. */
+static void test_kept_pages(void **state)
+{
+	struct env *e = *state;
+	struct fback_options bo = { .keep = true };
+	uint8_t data[4 * 4096] = { 0 };
+	struct pvf_disk *d;
+	struct fback *fb;
+
+	MUST(e, fback_start(&fb, e->dir, e->domid, DEVID, &bo, &e->err));
+	d = open_live(e, DEVID, &(struct pvf_options){ 0 });
+	assert_int_equal(pvf_disk_write(d, 0, data, sizeof(data)), 0);
+	pvf_disk_close(&d, WAIT_MS);
+	assert_int_equal(pvb_hv_live(e->hv)->stuck, 4);
+	d = open_live(e, DEVID, &(struct pvf_options){ 0 });
+	assert_int_equal(pvf_disk_read(d, 0, data, sizeof(data)), 0);
+	pvf_disk_close(&d, WAIT_MS);
+	fback_remove(fb, true);
+}
+
 /* Events without cause cost a bounded number of wake-ups and do no harm. */
 static void test_event_storm(void **state)
 {
@@ -334,7 +354,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, env_setup, env_teardown)
 		T(test_lies),	     T(test_outer_operation), T(test_silent),
 		T(test_keys),	     T(test_front_keys),      T(test_state_chaos),
-		T(test_event_storm), T(test_no_grants),	      T(test_nothing_leaks),
+		T(test_event_storm), T(test_no_grants), T(test_kept_pages),	      T(test_nothing_leaks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,16 +90,17 @@ static bool hear(struct srv *s, int fd, void *data, size_t len)
 	ssize_t n;
 
 	while (len > 0) {
-		pvb_loop_once(s->e->loop, 1);
 		n = recv(fd, p, len, 0);
 		if (n == 0 || (n < 0 && errno != EAGAIN))
 			return false;
 		if (n > 0) {
 			p += n;
 			len -= (size_t)n;
-		} else if (pvb_now_ms() > until) {
-			fail_msg("the server does not answer");
+			continue;
 		}
+		if (pvb_now_ms() > until)
+			fail_msg("the server does not answer");
+		pvb_loop_once(s->e->loop, 1);
 	}
 	return true;
 }

@@ -161,6 +161,7 @@ static int take_properties(struct pvf_disk *disk, const struct pvb_value *v, str
 	if ((ss & (ss - 1)) != 0 || ss > PVB_PAGE_SIZE)
 		return pvb_err(err, -EPROTO, "vbd %u: sector-size %u, must be a power of two from 512 to %u",
 			       disk->devid, ss, PVB_PAGE_SIZE);
+	/* of 512 bytes whatever sector-size says: we do not claim feature-large-sector-size, as nobody does any more */
 	info->size = v[VBD_B_SECTORS].num * 512;
 	info->sector_size = ss;
 	info->physical_sector_size =
