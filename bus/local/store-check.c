@@ -34,8 +34,8 @@ static const char *check_tree(const struct lst *st, struct sums *sum)
 			return "tree: a node without permissions";
 		owner = lst_perms_owner(st, n->perms);
 		if (owner) {
-			sum[owner->domid].nodes++;
-			sum[owner->domid].memory += lst_node_bytes(n);
+			sum[owner->mark].nodes++;
+			sum[owner->mark].memory += lst_node_bytes(n);
 		}
 	}
 	return nr == t->nr_nodes ? NULL : "tree: nodes that can not be reached";
@@ -61,7 +61,7 @@ static const char *check_conns(const struct lst *st, struct sums *sum)
 	uint64_t bytes;
 
 	for (c = st->conns; c; c = c->next, conns++) {
-		struct sums *s = &sum[c->dom->domid];
+		struct sums *s = &sum[c->dom->mark];
 
 		if (lst_dom(st, c->dom->domid) != c->dom)
 			return "a connection of a domain that is gone";
@@ -92,12 +92,16 @@ static const char *check_conns(const struct lst *st, struct sums *sum)
 
 const char *lst_check(struct lst *st)
 {
-	struct sums *sum = calloc(LST_NR_DOMIDS, sizeof(*sum));
 	const struct lst_req *req;
-	const struct lst_dom *dom;
 	const struct sums *s;
+	struct lst_dom *dom;
 	const char *wrong;
+	struct sums *sum;
+	uint32_t nr = 0;
 
+	for (dom = st->first_dom; dom; dom = dom->next)
+		dom->mark = nr++;
+	sum = calloc(nr, sizeof(*sum));
 	if (!sum)
 		return "out of memory";
 	wrong = check_tree(st, sum);
@@ -105,9 +109,9 @@ const char *lst_check(struct lst *st)
 		wrong = check_conns(st, sum);
 	for (req = st->reqs; req && !wrong; req = req->next)
 		if (req->dom)
-			sum[req->dom->domid].outstanding++;
+			sum[req->dom->mark].outstanding++;
 	for (dom = st->first_dom; dom && !wrong; dom = dom->next) {
-		s = &sum[dom->domid];
+		s = &sum[dom->mark];
 		if (s->nodes != dom->nodes)
 			wrong = "a domain's count of nodes is wrong";
 		else if (s->watches != dom->watches || s->txns != dom->txns || s->conns != dom->conns)

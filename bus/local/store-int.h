@@ -58,6 +58,7 @@ struct lst_dom {
 	uint32_t failures;             /* commits refused in a row, for what others did */
 	uint64_t next_window_ms;       /* when it may be protected again */
 	struct lst_conn *first;        /* connections */
+	uint32_t mark;                 /* of lst_check() */
 };
 
 /* ---- nodes ------------------------------------------------------------------------------------------ */
