@@ -87,6 +87,10 @@ struct vbd {
 	bool yielded;                /* its image was handed to the same VM's new domain */
 	bool impatient;              /* that end has come */
 	bool refused;                /* its hotplug script failed and nobody takes it away */
+	struct pvb_source *cooling;  /* reconnects too often: offered again when this is over */
+	uint64_t cycles_since;       /* ms */
+	unsigned cycles;
+	bool cooled;                 /* it was told that it is slowed down: once */
 	bool step_again, stepping, gone;
 	char error[240], alarm[240];
 	char vm[64];                 /* identity of the VM, "" unknown */

@@ -20,6 +20,9 @@
 #include "supervisor.h"
 
 #define PATIENCE_MS 4000 /* libxl gives a device 10 s to close */
+#define CYCLES_MAX 100u
+#define CYCLES_MS 10000u
+#define CYCLE_PAUSE_MS 50
 #define REFUSED_MS 2000  /* libxl reads hotplug-error right after its script's end */
 
 const char *const vbd_phase_name[] = { "new", "attaching", "attached", "connecting", "connected", "disconnecting" };
@@ -152,6 +155,7 @@ void vbd_free(struct vbd *v)
 
 	detach(v);
 	pvb_source_free(&v->patience);
+	pvb_source_free(&v->cooling);
 	pvb_store_unwatch(&v->watch);
 	for (at = &v->sup->vbds; *at != v; at = &(*at)->next)
 		;
@@ -403,6 +407,35 @@ static void step_closing(struct vbd *v, enum pvb_state front)
 	v->step_again = true;
 }
 
+static void cooled(void *arg)
+{
+	struct vbd *v = arg;
+
+	v->cycles = CYCLES_MAX - 1; /* one more, then the next pause */
+	v->cycles_since = pvb_now_ms();
+	vbd_step(v);
+}
+
+/* A guest may close and begin anew as often as it likes, but each round costs a worker process and log
+ * lines: after CYCLES_MAX rounds in CYCLES_MS there is a pause before each. */
+static bool too_often(struct vbd *v)
+{
+	uint64_t now = pvb_now_ms();
+
+	if (v->cooling)
+		return true;
+	if (now - v->cycles_since > CYCLES_MS) {
+		v->cycles_since = now;
+		v->cycles = 0;
+	}
+	if (v->cycles++ < CYCLES_MAX)
+		return false;
+	if (!v->cooled)
+		log_warn("%s: reconnected %u times in %u s, slowed down", vbd_name(v), CYCLES_MAX, CYCLES_MS / 1000);
+	v->cooled = true;
+	return pvb_loop_timer(v->sup->loop, CYCLE_PAUSE_MS, cooled, v, &v->cooling) == 0;
+}
+
 static void step_closed(struct vbd *v, enum pvb_state front)
 {
 	if (v->phase == VBD_CONNECTED)
@@ -419,7 +452,7 @@ static void step_closed(struct vbd *v, enum pvb_state front)
 	}
 	if (v->phase != VBD_NEW || !vbd_online(v) || v->sup->stopping)
 		return;
-	if (front == PVB_INITIALISING && !front_is_gone(v, front)) {
+	if (front == PVB_INITIALISING && !front_is_gone(v, front) && !too_often(v)) {
 		set_text(v, VBD_B_ERROR, NULL);
 		v->error[0] = 0;
 		v->yielded = v->foreign = false;

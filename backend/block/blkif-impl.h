@@ -81,6 +81,7 @@ struct blk_ctx {
 	struct worker_io *io;
 	uint32_t domid;
 	struct bufpool *pool;
+	size_t mapped, map_cap;       /* pages mapped for the time of a request */
 	struct blk_callbacks cb;
 	void *arg;
 	struct blk_dev *devs;

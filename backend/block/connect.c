@@ -29,6 +29,7 @@ int blk_ctx_new(struct blk_ctx **out, struct pvb_hv *hv, struct pvb_events *even
 	ctx->events = events;
 	ctx->io = io;
 	ctx->domid = domid;
+	ctx->map_cap = memory / PVB_PAGE_SIZE;
 	ctx->cb = *cb;
 	ctx->arg = arg;
 	aio_set_after(io->aio, after_io, ctx);

@@ -323,8 +323,12 @@ static int acquire_map(struct blk_req *r)
 	struct blk_ctx *ctx = r->q->dev->ctx;
 	uint32_t refs[PVB_VBD_MAX_INDIRECT];
 	unsigned i;
-	int rc = acquire_iovecs(r);
+	int rc;
 
+	/* rings of 16 pages on 8 queues could name a million pages; what a guest may have mapped is capped */
+	if (ctx->mapped && ctx->mapped + r->e->nr_segs > ctx->map_cap)
+		return -EAGAIN;
+	rc = acquire_iovecs(r);
 	if (rc < 0)
 		return rc;
 	for (i = 0; i < r->e->nr_segs; i++)
@@ -336,6 +340,7 @@ static int acquire_map(struct blk_req *r)
 	}
 	for (i = 0; i < r->e->nr_segs; i++)
 		set_iovec(r, i, (uint8_t *)r->map.addr + (size_t)i * PVB_PAGE_SIZE);
+	ctx->mapped += r->map.nr;
 	stats_add(&r->q->stats->map_ops, r->e->nr_segs);
 	return 0;
 }
@@ -391,6 +396,7 @@ void data_release(struct blk_req *r)
 
 	if (r->pinned)
 		unpin(r, r->e->nr_segs);
+	ctx->mapped -= r->map.nr;
 	pvb_hv_unmap(ctx->hv, &r->map);
 	if (r->buf)
 		bufpool_put(ctx->pool, r->buf, r->buf_got);
