@@ -21,7 +21,7 @@ verify="fio --name=v --filename=/dev/xvda --direct=1 --ioengine=libaio --iodepth
 
 guest_fio() { # NAME SECONDS
 	guest_exec "$1" "rm -f /tmp/fio.rc; ($verify --runtime=$2 >/tmp/fio.out 2>&1; echo \$? >/tmp/fio.rc) </dev/null >/dev/null 2>&1 &"
-	guest_exec "$1" 'i=0; until [ "$(awk "{ print \$7 }" /sys/block/xvda/stat)" -gt 200 ] || [ $i = 300 ]; do usleep 100000; i=$((i + 1)); done; [ $i -lt 300 ]'
+	guest_exec "$1" 'i=0; until set -- $(cat /sys/block/xvda/stat) && [ $7 -gt 200 ] || [ $i = 300 ]; do usleep 100000; i=$((i + 1)); done; [ $i -lt 300 ]'
 }
 
 guest_fio_end() {
