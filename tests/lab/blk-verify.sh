@@ -78,7 +78,7 @@ run_row() {
 	sum=$(guest_exec "$name" 'dd if=/dev/xvda bs=1M count=16 iflag=direct 2>/dev/null | md5sum') || return
 	facts=$(guest_exec "$name" 'echo "queues $(ls /sys/block/xvda/mq | wc -l), largest request $(cat /sys/block/xvda/queue/max_hw_sectors_kb) KiB, physical block $(cat /sys/block/xvda/queue/physical_block_size)"; cat /tmp/done') || return
 	rings="$(pvl stats "$name" 2>/dev/null | tail -n 3)"
-	guest_exec "$name" 'dmesg | grep -iE "xvda.*error|blkfront.*(disabled|bad|error)|I/O error"' && { echo "the guest saw errors" >&2; return 1; }
+	guest_exec "$name" 'dmesg | grep -iE "xvda.*error|disabled for further use|blkfront: .*(bad|rror)|I/O error"' && { echo "the guest saw errors" >&2; return 1; }
 	[ "$(dd if="$device" bs=1M count=16 2>/dev/null | md5sum)" = "$sum" ] || { echo "dom0 reads something else" >&2; return 1; }
 	guest_destroy "$name" || return
 	disk_gone "$id" || return
