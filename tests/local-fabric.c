@@ -67,6 +67,12 @@ static void directory(void **state)
 	assert_int_equal(pvb_local_stats(longer, &(struct pvb_local_stats){ 0 }, &err), -ENAMETOOLONG);
 }
 
+static void say_ready(void *arg)
+{
+	if (write(*(int *)arg, "x", 1) != 1)
+		_exit(1);
+}
+
 /* A server that was killed leaves sockets and directories: the next one clears them away. */
 static void after_a_crash(void **state)
 {
@@ -74,22 +80,20 @@ static void after_a_crash(void **state)
 	struct pvb_fabric *f;
 	uint32_t domid;
 	char c;
-	int p[2];
+	int p[2], never[2];
 	pid_t pid;
 
 	assert_non_null(mkdtemp(other));
 	assert_int_equal(pipe(p), 0);
+	assert_int_equal(pipe(never), 0);
 	pid = fork();
 	if (pid == 0) {
-		if (pvb_fabric_start(&f, other, NULL) < 0 || pvb_local_domain_create(other, "x", 1, &domid, NULL) < 0 ||
-		    write(p[1], "x", 1) != 1)
-			_exit(1);
-		for (;;)
-			pause();
+		close(never[1]); /* readable once the parent is gone */
+		pvb_fabric_run(other, NULL, never[0], say_ready, &p[1], NULL);
+		_exit(1);
 	}
-	close(p[1]);
 	assert_int_equal(read(p[0], &c, 1), 1);
-	close(p[0]);
+	ok(pvb_local_domain_create(other, "x", 1, &domid, &err));
 	assert_int_equal(pvb_fabric_start(&f, other, &err), -EBUSY);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -100,6 +104,10 @@ static void after_a_crash(void **state)
 	assert_int_equal(access(path, F_OK), -1);
 	pvb_fabric_stop(f);
 	assert_int_equal(access(other, F_OK), -1);
+	close(p[0]);
+	close(p[1]);
+	close(never[0]);
+	close(never[1]);
 }
 
 static void domains(void **state)

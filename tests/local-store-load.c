@@ -20,7 +20,8 @@
 static struct pvb_fabric *fabric;
 static char dir[64];
 static uint32_t guest[GUESTS + 2];
-static volatile bool stop;
+static bool stop_now;
+#define stop __atomic_load_n(&stop_now, __ATOMIC_RELAXED)
 static uint64_t seed0;
 static unsigned load_ms = 1500;
 
@@ -283,7 +284,7 @@ static void under_load(void **state)
 		usleep(50000);
 		check_store(tool);
 	}
-	stop = true;
+	__atomic_store_n(&stop_now, true, __ATOMIC_RELAXED);
 	for (i = 0; i < n; i++)
 		pthread_join(t[i], NULL);
 	check_store(tool);

@@ -132,7 +132,7 @@ static uint32_t release(struct lf_domain *dom, uint32_t first, uint32_t nr)
 	for (i = first; i < first + nr; i++)
 		__atomic_store_n(&table(dom)[i], 0, __ATOMIC_RELAXED);
 	/* pairs with pin_all(): entries before pins here, pins before entries there */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	pvb_ring_mb();
 	for (i = first; i < first + nr; i++)
 		if (pinned(dom, i)) {
 			dom->page_state[i] = LF_PAGE_STUCK;

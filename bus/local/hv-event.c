@@ -233,7 +233,7 @@ int lhv_evt_notify(struct pvb_hv *hv, uint32_t port)
 	}
 	/* what the event is about comes before looking who the peer is: a peer that binds later is made
 	 * pending by the server, and then sees it */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	pvb_ring_mb();
 	generation = __atomic_load_n(&l->links[port], __ATOMIC_ACQUIRE);
 	if (generation == 0)
 		goto out; /* nobody there: dropped, as Xen does */

@@ -128,7 +128,7 @@ int lhv_ungrant(struct pvb_hv *hv, struct pvb_grant *grant)
 	for (i = 0; i < grant->nr; i++)
 		__atomic_store_n(&l->own->table[first + i], 0, __ATOMIC_RELAXED);
 	/* pairs with pin_all(): entries before pins here, pins before entries there */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	pvb_ring_mb();
 	for (i = 0; i < grant->nr; i++) {
 		if (in_use(l->own, first + i)) {
 			stuck++; /* stays used: the server takes it back once the peer has let go */

@@ -230,7 +230,7 @@ static int pin_all(const struct lhv *l, const struct lhv_mem *m, const uint32_t 
 			return refs[i] < m->layout.pages ? -ENOSPC : -EINVAL;
 		}
 	/* pairs with revoke(): pins before entries here, entries before pins there */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	pvb_ring_mb();
 	for (i = 0; i < nr; i++)
 		if (check(l, m, refs[i], writable, &frames[i]) != GNTST_okay) {
 			unpin_all(m, refs, nr);
@@ -373,12 +373,7 @@ void lhv_unmap(struct pvb_hv *hv, struct pvb_map *out)
 
 /* ---- copy ------------------------------------------------------------------------------------------- */
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define __SANITIZE_THREAD__ 1
-#endif
-#endif
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__) || defined(PVB_TSAN)
 /* The peer may write the page while we copy; the result is a private copy that is checked later.  The
  * sanitizer can not know, and its memcpy reports it. */
 __attribute__((no_sanitize("thread"))) static void copy_bytes(void *to, const void *from, size_t len)
@@ -465,7 +460,7 @@ static void copy_batch(struct lhv *l, struct pvb_copy *ops, unsigned nr)
 			ops[i].status = pin_end(l, &ops[i].dst, &dst[i]);
 	}
 	/* pairs with revoke(): pins before entries here, entries before pins there; once for the batch */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	pvb_ring_mb();
 	for (i = 0; i < nr; i++) {
 		if (ops[i].status == GNTST_okay)
 			ops[i].status = resolve(l, &ops[i].src, &src[i], ops[i].len, false, &from);

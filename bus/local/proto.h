@@ -26,6 +26,7 @@
  */
 #include <stdint.h>
 #include "../hv.h"
+#include "../ring.h" /* pvb_ring_mb(): the full fence that every sanitizer knows */
 #include "fabric.h"
 
 #define LF_NR_DOMIDS    0x7ff0u        /* DOMID_FIRST_RESERVED */
