@@ -168,6 +168,26 @@ want 0 '' --timeout 1 block-detach -f g xvda
 p unpause g
 [ -z "$have_store" ] || check "no back end is left" test -z "$(children /local/domain/0/backend/vbd/"$id")"
 
+# what a guest writes into its own nodes leads nobody astray; leftovers are found
+if [ -n "$have_store" ]; then
+	p destroy g
+	rm -f gpid
+	want 0 'created' create g.cfg
+	check "the guest is up" until_true 20 test -s gpid
+	id=$(p domid g)
+	as_guest() { XENSTORED_PATH=$f/dom/$id/store "$@"; }
+	as_guest xenstore-write device/vbd/51712/backend /local/domain/0/backend/vbd/999/51712 device/vbd/51712/backend-id 7
+	want 0 "^51712 0   $id .*/local/domain/0/backend/vbd/$id/51712\$" block-list g
+	as_guest xenstore-rm device/vbd/51728 # a device that the guest hides is still ours to take away
+	want 1 'stale|stuck' doctor
+	want 0 '' --timeout 2 block-detach -f g xvdb
+	check "its back end is gone" test -z "$(node "/local/domain/0/backend/vbd/$id/51728/state")"
+	XENSTORED_PATH=$f/store xenstore-write /local/domain/0/backend/vbd/99/51712/state 4
+	want 1 'stale: /local/domain/0/backend/vbd/99: the domain is gone' doctor
+	want 1 '"check": ?"stale"' --json doctor
+	XENSTORED_PATH=$f/store xenstore-rm /local/domain/0/backend/vbd/99
+fi
+
 # counters
 p destroy g && rm -f gpid
 want 0 'created' create g.cfg

@@ -68,8 +68,10 @@ static bool may_balloon(struct host *h)
 {
 	const libxl_version_info *v = libxl_get_version_info(h->ctx);
 
+	if (h->conf.autoballoon != BALLOON_AUTO)
+		return h->conf.autoballoon == BALLOON_ON;
 	/* a fixed dom0_mem= says that dom0 is not to give memory */
-	return h->conf.autoballoon && !(v && v->commandline && strstr(v->commandline, "dom0_mem="));
+	return !(v && v->commandline && strstr(v->commandline, "dom0_mem="));
 }
 
 /* Have dom0 give up what the domain needs and Xen has not free. */

@@ -159,13 +159,22 @@ static int add_reason(struct host *h, const char *back, struct pvb_error *err, i
 	return rc;
 }
 
-/* Leave nothing of a device behind, whatever state it is in. */
+/* Leave nothing of a device behind, whatever state it is in.  Both ends are made to let go first: libxl would
+ * wait 10 s for a back end that is not there. */
 static void sweep(struct host *h, uint32_t domid, libxl_device_disk *disk)
 {
-	libxl_asyncop_how how = xen_op(h);
 	xentoollog_level min = h->log.min;
+	struct block_info b = { 0 };
+	libxl_asyncop_how how;
+	char front[160];
 
 	h->log.min = XTL_CRITICAL; /* its complaints would hide what went wrong before */
+	if (find_block(h, domid, disk->vdev, &b, NULL) == 0 && xen_store(h)) {
+		snprintf(front, sizeof(front), "/local/domain/%u/device/vbd/%u", domid, b.devid);
+		release_device(h->store, b.backend_path, front, true, 1000, NULL);
+	}
+	block_clear(&b);
+	how = xen_op(h);
 	xen_wait(h, &how, libxl_device_disk_destroy(h->ctx, domid, disk, &how), 20000);
 	h->log.min = min;
 }

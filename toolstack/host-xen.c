@@ -41,7 +41,7 @@ void xl_conf_read(struct xl_conf *conf, const char *file)
 
 	memset(conf, 0, sizeof(*conf));
 	conf->hotplug_scripts = true;
-	conf->autoballoon = true;
+	conf->autoballoon = BALLOON_AUTO;
 	conf->max_grant_frames = conf->max_maptrack_frames = LIBXL_MAX_GRANT_DEFAULT;
 	if (cfg_read(&cfg, file, NULL, 0, NULL))
 		return; /* without one the defaults hold, as for xl */
@@ -50,7 +50,8 @@ void xl_conf_read(struct xl_conf *conf, const char *file)
 	if (cfg_bool(cfg, "claim_mode", &b, NULL) == 0)
 		conf->claim = b;
 	if (cfg_string(cfg, "autoballoon", &v, NULL) == 0)
-		conf->autoballoon = strcmp(v, "off") != 0 && strcmp(v, "0") != 0;
+		conf->autoballoon = strcmp(v, "off") == 0 || strcmp(v, "0") == 0 ? BALLOON_OFF :
+				    strcmp(v, "on") == 0 || strcmp(v, "1") == 0	 ? BALLOON_ON : BALLOON_AUTO;
 	conf_u32(cfg, "max_grant_frames", &conf->max_grant_frames);
 	conf_u32(cfg, "max_maptrack_frames", &conf->max_maptrack_frames);
 	conf_text(cfg, "lockfile", &conf->lockfile);
@@ -164,6 +165,20 @@ static int64_t uptime_of(struct host *h, const libxl_dominfo *i)
 	return up < 0 ? -1 : up;
 }
 
+/* Xen does not tell pvh from hvm; libxl keeps a note. */
+static const char *type_of(struct host *h, const libxl_dominfo *i)
+{
+	char path[40], *text = NULL;
+	bool pvh;
+
+	if (i->domid == 0)
+		return "dom0";
+	snprintf(path, sizeof(path), "/libxl/%u/type", i->domid);
+	pvh = xen_store(h) && pvb_store_read(h->store, PVB_NO_TXN, path, &text) == 0 && strcmp(text, "pvh") == 0;
+	free(text);
+	return pvh ? "pvh" : libxl_domain_type_to_string(i->domain_type);
+}
+
 static void fill_info(struct host *h, const libxl_dominfo *i, struct dom_info *d)
 {
 	char *name = libxl_domid_to_name(h->ctx, i->domid);
@@ -182,7 +197,7 @@ static void fill_info(struct host *h, const libxl_dominfo *i, struct dom_info *d
 	d->reason = i->shutdown ? reason_letter(i->shutdown_reason) : ' ';
 	d->cpu_seconds = (double)i->cpu_time / 1e9;
 	d->uptime = uptime_of(h, i);
-	d->type = i->domid == 0 ? "dom0" : libxl_domain_type_to_string(i->domain_type);
+	d->type = type_of(h, i);
 }
 
 static int xen_list(struct host *h, struct dom_info **out, unsigned *nr, struct pvb_error *err)

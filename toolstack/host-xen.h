@@ -23,7 +23,8 @@ struct xlog {
 
 /* What xl.conf(5) says, as far as we use it. */
 struct xl_conf {
-	bool autoballoon, hotplug_scripts, claim;
+	enum { BALLOON_OFF, BALLOON_ON, BALLOON_AUTO } autoballoon;
+	bool hotplug_scripts, claim;
 	uint32_t max_grant_frames, max_maptrack_frames; /* LIBXL_MAX_GRANT_DEFAULT: not said */
 	char *lockfile, *vif_script, *vif_bridge, *vif_backend, *vif_gatewaydev, *blkdev_start;
 };
