@@ -439,7 +439,7 @@ static void hostile_event_page(void **state)
 	memset(pg->mem, 0, sizeof(*pg->mem));
 	assert_int_equal(write(pg->efd, "\1\0\0\0\0\0\0", 8), 8);
 	for (i = 0; readable(back, 0); i++) {
-		assert_true(i < 200);
+		assert_true(i < 1000);
 		if (pvb_hv_evt_take(back, ports, 16) > 0)
 			pvb_hv_evt_unmask(back, ports, 1);
 	}

@@ -20,7 +20,7 @@
 #include <unistd.h>
 #include "hv-local.h"
 
-#define IDLE_TAKES 64 /* empty takes after which the eventfd is read without being asked to */
+#define IDLE_TAKES 256 /* empty takes after which the eventfd is read without being asked to */
 
 /* ---- event pages ------------------------------------------------------------------------------------ */
 

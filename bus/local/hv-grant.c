@@ -118,6 +118,17 @@ static bool in_use(const struct lhv_mem *m, uint32_t ref)
 	return any != 0;
 }
 
+/* One unused range of ordinary size is kept, so that a grant and an ungrant in turn cost no messages. */
+static bool is_spare(const struct lhv *l, const struct lhv_extent *ext)
+{
+	const struct lhv_extent *other;
+
+	for (other = l->extents; other; other = other->next)
+		if (other != ext && other->nr_free == other->nr)
+			return false;
+	return ext->nr <= EXTENT_PAGES;
+}
+
 int lhv_ungrant(struct pvb_hv *hv, struct pvb_grant *grant)
 {
 	struct lhv_extent *ext = grant->priv;
@@ -137,8 +148,7 @@ int lhv_ungrant(struct pvb_hv *hv, struct pvb_grant *grant)
 		ext->used[first + i - ext->first] = false;
 		ext->nr_free++;
 	}
-	/* one spare range is kept, so that a grant and an ungrant in turn cost no messages */
-	if (ext->nr_free == ext->nr && (ext != l->extents || ext->next || ext->nr > EXTENT_PAGES))
+	if (ext->nr_free == ext->nr && !is_spare(l, ext))
 		give_back(l, ext);
 	return stuck;
 }

@@ -53,7 +53,7 @@ static uint64_t txn_bytes(const struct lst_txn *t)
 
 static const char *check_conns(const struct lst *st, struct sums *sum)
 {
-	uint32_t conns = 0, watches = 0, txns = 0, hashed = 0;
+	uint32_t conns = 0, watches = 0, txns = 0, hashed = 0, msgs = 0;
 	const struct lst_watch *w;
 	const struct lst_conn *c;
 	const struct lst_txn *t;
@@ -80,12 +80,14 @@ static const char *check_conns(const struct lst *st, struct sums *sum)
 		for (bytes = 0, m = c->out; m; m = m->next) {
 			bytes += sizeof(*m) + m->len;
 			hashed += m->hashed;
+			msgs++;
 		}
 		if (bytes != c->out_bytes)
 			return "a connection's count of output is wrong";
 		s->memory += bytes;
 	}
-	if (conns != st->nr_conns || watches != st->nr_watches || txns != st->nr_txns || hashed != st->nr_hashed)
+	if (conns != st->nr_conns || watches != st->nr_watches || txns != st->nr_txns || hashed != st->nr_hashed ||
+	    msgs != st->nr_msgs)
 		return "the totals of connections, watches, transactions or events are wrong";
 	return NULL;
 }

@@ -154,6 +154,7 @@ static void queue(struct lst_conn *c, struct lst_msg *m, struct lst_req *cause)
 	*c->out_tail = m;
 	c->out_tail = &m->next;
 	c->out_bytes += msg_bytes(m);
+	c->store->nr_msgs++;
 	lst_charge(c->dom, (int64_t)msg_bytes(m));
 	make_dirty(c);
 }
@@ -162,6 +163,7 @@ static void msg_free(struct lst_conn *c, struct lst_msg *m)
 {
 	unhash(c->store, m);
 	c->out_bytes -= msg_bytes(m);
+	c->store->nr_msgs--;
 	lst_charge(c->dom, -(int64_t)msg_bytes(m));
 	lst_req_put(c->store, m->req);
 	free(m);
@@ -496,12 +498,9 @@ void lst_tick(struct lst *st)
 
 uint64_t lst_deadline(const struct lst *st)
 {
-	const struct lst_conn *c;
+	uint32_t timeout = st->quota.event_timeout_ms;
 
 	if (st->protect)
 		return st->protect_until_ms;
-	for (c = st->conns; c && st->quota.event_timeout_ms; c = c->next)
-		if (c->out)
-			return st->now_ms + (st->quota.event_timeout_ms < 4000 ? st->quota.event_timeout_ms / 4 + 1 : 1000);
-	return UINT64_MAX;
+	return st->nr_msgs && timeout ? st->now_ms + (timeout < 4000 ? timeout / 4 + 1 : 1000) : UINT64_MAX;
 }

@@ -211,6 +211,7 @@ struct lst {
 	/* one domain's transaction is given a chance: nobody else but domain 0 may change the tree */
 	struct lst_dom *protect;
 	uint64_t protect_until_ms;
+	uint32_t nr_msgs;                          /* that wait in all connections */
 	uint64_t requests, events, merged, conflicts, dropped;
 };
 
