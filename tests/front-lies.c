@@ -307,7 +307,7 @@ static void test_no_grants(void **state)
 	MUST(e, fback_start(&fb, e->dir, e->domid, DEVID, &bo, &e->err));
 	pvb_hv_fault(e->hv, PVB_FAULT_GRANT, 1, 3, -ENOSPC); /* the ring is granted, three sizes of pool are not */
 	d = open_live(e, DEVID, &(struct pvf_options){ .indirect = 256 });
-	assert_int_equal(d->queues[0].pool.nr, 32);
+	assert_int_equal(d->queues[0].pool.nr, 16);
 	assert_int_equal(pvf_disk_read(d, 0, data, 1 << 20), 0);
 	pvf_disk_close(&d, WAIT_MS);
 	pvb_hv_fault(e->hv, PVB_FAULT_GRANT, 0, UINT64_MAX, -ENOSPC);

@@ -52,7 +52,8 @@ struct pvf_queue {
 	struct pvb_grant ring_pages, pool;
 	struct pvb_event *event;
 	struct pvf_shadow *shadow;  /* ring.nr_slots */
-	uint16_t *pages;            /* max_segments + 1 for each shadow: pool page numbers */
+	uint32_t max_bounce;        /* segments of a request that is copied: what the pool allows */
+	uint16_t *pages;            /* max_bounce + 1 for each shadow: pool page numbers */
 	uint16_t *free_pages;       /* LIFO, so that a back end which keeps pages mapped sees few of them */
 	uint32_t nr_free_pages, free_shadow;
 	struct pvb_source *again;   /* a round was cut short: go on after the others had theirs */

@@ -28,6 +28,7 @@
 #define PVF_MAX_QUEUES       8u
 #define PVF_MAX_RING_ORDER   4u
 #define PVF_MAX_SEGMENTS   256u /* of an indirect request: 1 MiB */
+#define PVF_POOL_PAGES     128u /* default of pvf_options.pool_pages */
 
 /* --- the domain ------------------------------------------------------------------------------------ */
 
@@ -59,7 +60,7 @@ struct pvf_options {
 	bool abi32;             /* "x86_32-abi" slots rather than the native ones */
 	bool wait;              /* while not live keep requests and issue them (again) on reconnect, rather than fail */
 	bool polled;            /* never ask for completion events: the owner calls pvf_disk_poll() */
-	unsigned pool_pages;    /* bounce pages per queue; 0 = 256.  Fewer when the domain has no more */
+	unsigned pool_pages;    /* bounce pages per queue; 0 = PVF_POOL_PAGES.  Fewer when the domain has no more */
 	void (*changed)(void *arg, struct pvf_disk *disk); /* phase or size changed; may be NULL */
 	void *arg;
 };
@@ -69,7 +70,7 @@ struct pvf_info {
 	uint32_t generation;                 /* of the device: another number, another disk */
 	uint32_t sector_size, physical_sector_size;
 	uint32_t queues, ring_slots, ring_order;
-	uint32_t max_segments;               /* of one ring request, pages */
+	uint32_t max_segments;               /* of one ring request, pages; what is copied may have fewer */
 	uint32_t discard_granularity, discard_alignment;
 	bool readonly, cdrom, removable;
 	bool flush, barrier, discard, secure_discard, persistent, indirect;

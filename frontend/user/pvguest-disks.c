@@ -196,6 +196,7 @@ void print_stats(const struct program *p)
 
 	for (unsigned i = 0; i < p->nr; i++)
 		print_disk(&p->disks[i], p->o.json);
-	print_line("nbd", p->socket, nbd, sizeof(nbd) / sizeof(nbd[0]), p->o.json);
+	if (p->socket[0] != '\0')
+		print_line("nbd", p->socket, nbd, sizeof(nbd) / sizeof(nbd[0]), p->o.json);
 	print_line("domain", p->home, hv, sizeof(hv) / sizeof(hv[0]), p->o.json);
 }

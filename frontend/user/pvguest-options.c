@@ -44,7 +44,7 @@ static const struct { const char *name, *arg, *help; int code; } table[] = {
 	{ "persistent", NULL, "let the back end keep pages mapped", OPT_PERSISTENT },
 	{ "abi", "64|32", "layout of ring slots (default: this machine's)", OPT_ABI },
 	{ "wait", NULL, "hold requests while the back end is away", OPT_WAIT },
-	{ "pool", "PAGES", "bounce pages per queue (default 256)", OPT_POOL },
+	{ "pool", "PAGES", "bounce pages per queue (default 128)", OPT_POOL },
 	{ "buffer", "BYTES", "buffer per NBD connection (default 4M)", OPT_BUFFER },
 	{ "connections", "N", "NBD connections at most (default 16)", OPT_CONNECTIONS },
 	{ "ready-fd", "FD", "write a line here once the disks are connected", OPT_READY },

@@ -61,7 +61,7 @@ static uint8_t *pool_page(const struct pvf_queue *q, uint16_t page)
 
 static uint16_t *shadow_pages(const struct pvf_queue *q, const struct pvf_shadow *sh)
 {
-	return q->pages + (size_t)(sh - q->shadow) * (q->disk->info.max_segments + 1);
+	return q->pages + (size_t)(sh - q->shadow) * (q->max_bounce + 1);
 }
 
 static struct pvf_shadow *shadow_take(struct pvf_queue *q, struct pvf_req *req, uint8_t op)
@@ -109,7 +109,7 @@ static int pool_new(struct pvf_queue *q, uint32_t want, struct pvb_error *err)
 int pvf_queue_start(struct pvf_queue *q, struct pvb_error *err)
 {
 	struct pvf_disk *disk = q->disk;
-	uint32_t nr = q->ring.nr_slots, want = disk->opt.pool_pages != 0 ? disk->opt.pool_pages : 256;
+	uint32_t nr = q->ring.nr_slots, want = disk->opt.pool_pages != 0 ? disk->opt.pool_pages : PVF_POOL_PAGES;
 	int rc;
 
 	if (want < MIN_POOL)
@@ -119,11 +119,10 @@ int pvf_queue_start(struct pvf_queue *q, struct pvb_error *err)
 	rc = pool_new(q, want, err);
 	if (rc < 0)
 		return rc;
-	/* a request must fit into the pool alone, or it would wait for ever */
-	if (disk->info.max_segments > q->pool.nr - 1)
-		disk->info.max_segments = q->pool.nr - 1;
+	/* one must fit into the pool alone, with its indirect page, or it would wait for ever */
+	q->max_bounce = disk->info.max_segments < q->pool.nr - 1 ? disk->info.max_segments : q->pool.nr - 1;
 	q->shadow = calloc(nr, sizeof(*q->shadow));
-	q->pages = calloc(nr, (disk->info.max_segments + 1) * sizeof(*q->pages));
+	q->pages = calloc(nr, (q->max_bounce + 1) * sizeof(*q->pages));
 	q->free_pages = calloc(q->pool.nr, sizeof(*q->free_pages));
 	if (q->shadow == NULL || q->pages == NULL || q->free_pages == NULL)
 		return pvb_err(err, -ENOMEM, "vbd %u: queue %u: out of memory", disk->devid, q->nr);
@@ -235,14 +234,16 @@ static enum put put_data(struct pvf_queue *q, struct pvf_req *req)
 	struct pvf_disk *disk = q->disk;
 	bool bounce = req->op == PVF_ZERO || req->buf == NULL || req->buf->grant.domid != disk->back_domid;
 	uint32_t off = bounce ? 0 : (uint32_t)((uintptr_t)((uint8_t *)req->data + req->cursor) % PVB_PAGE_SIZE);
-	uint32_t max = req->op == PVF_BARRIER && disk->info.max_segments > PVF_DIRECT_SEGS ? PVF_DIRECT_SEGS :
-											     disk->info.max_segments;
-	uint64_t left = req->length - req->cursor, len = (uint64_t)max * PVB_PAGE_SIZE - off;
+	uint32_t max = bounce ? q->max_bounce : disk->info.max_segments;
+	uint64_t left = req->length - req->cursor, len;
 	struct pvf_seg segs[PVF_MAX_SEGMENTS];
 	uint8_t slot[PVF_SLOT_MAX];
 	struct pvf_shadow *sh;
 	unsigned nr, need;
 
+	if (req->op == PVF_BARRIER && max > PVF_DIRECT_SEGS)
+		max = PVF_DIRECT_SEGS; /* there are no indirect barriers */
+	len = (uint64_t)max * PVB_PAGE_SIZE - off;
 	if (len >= left)
 		len = left;
 	else
