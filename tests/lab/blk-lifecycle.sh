@@ -144,9 +144,10 @@ step_paused() {
 }
 
 step_missing() {
-	local t=$EPOCHREALTIME
+	local t
 
 	need pv1
+	t=$EPOCHREALTIME
 	attach pv1 rw /run/nothing.img >/tmp/out 2>&1 && { echo "attached nothing" >&2; return 1; }
 	note "  a missing target fails after $(since "$t") s"
 	grep -o 'block-pvbus.*\|/run/nothing.img.*' /tmp/out
