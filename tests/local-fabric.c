@@ -5,12 +5,15 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <time.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <xenstore.h>
 #include "unit.h"
 #include "bus/local/fabric.h"
+#include "bus/local/proto.h"
 #include "bus/hv.h"
 #include "bus/loop.h"
 #include "bus/store.h"
@@ -39,7 +42,7 @@ static int down(void **state)
 static void directory(void **state)
 {
 	struct pvb_fabric *second = NULL, *deep = NULL;
-	char path[128], pid[16];
+	char path[128], pid[128];
 	struct stat st;
 
 	assert_int_equal(pvb_fabric_start(&second, dir, &err), -EBUSY);
@@ -60,6 +63,19 @@ static void directory(void **state)
 	assert_int_equal(rmdir(path), 0);
 	assert_true(pvb_fabric_start(&second, "/proc/nothing", &err) < 0);
 	assert_int_equal(pvb_local_stats("/nowhere", &(struct pvb_local_stats){ 0 }, &err), -ENOENT);
+	snprintf(path, sizeof(path), "%s/open", dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(chmod(path, 0777), 0);
+	assert_int_equal(pvb_fabric_start(&second, path, &err), -EPERM);
+	assert_int_equal(chmod(path, 0700), 0);
+	if (geteuid() == 0) {
+		assert_int_equal(chown(path, 12345, 0), 0);
+		assert_int_equal(pvb_fabric_start(&second, path, &err), -EPERM);
+		assert_non_null(strstr(err.text, "12345"));
+	}
+	snprintf(pid, sizeof(pid), "%s/open/dom", dir);
+	rmdir(pid);
+	assert_int_equal(rmdir(path), 0);
 	char longer[300];
 	memset(longer, 'x', sizeof(longer) - 1);
 	longer[0] = '/';
@@ -108,6 +124,60 @@ static void after_a_crash(void **state)
 	close(p[1]);
 	close(never[0]);
 	close(never[1]);
+}
+
+static uint64_t cpu_ms(pid_t pid)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	assert_int_equal(clock_getcpuclockid(pid, &clock), 0);
+	assert_int_equal(clock_gettime(clock, &ts), 0);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* A server that has no descriptors left waits; it does not spin, and it goes on when there are some. */
+static void out_of_descriptors(void **state)
+{
+	char other[] = "/tmp/pvbus-fds-XXXXXX";
+	struct rlimit lim = { 40, 40 };
+	int p[2], never[2], sock[60];
+	unsigned i, nr;
+	uint64_t cpu;
+	pid_t pid;
+	char c;
+
+	assert_non_null(mkdtemp(other));
+	assert_int_equal(pipe(p), 0);
+	assert_int_equal(pipe(never), 0);
+	pid = fork();
+	if (pid == 0) {
+		for (i = 3; i < 1000; i++)
+			if ((int)i != p[1] && (int)i != never[0])
+				close((int)i);
+		setrlimit(RLIMIT_NOFILE, &lim);
+		pvb_fabric_run(other, NULL, never[0], say_ready, &p[1], NULL);
+		_exit(0);
+	}
+	assert_int_equal(read(p[0], &c, 1), 1);
+	for (nr = 0; nr < 60; nr++) {
+		sock[nr] = lf_connect(other, 0, &err);
+		assert_true(sock[nr] >= 0); /* it waits to be accepted */
+	}
+	usleep(50000);
+	cpu = cpu_ms(pid);
+	usleep(400000);
+	assert_true(cpu_ms(pid) - cpu < 100);
+	for (i = 0; i < nr; i++)
+		close(sock[i]);
+	struct pvb_local_stats st;
+	ok(pvb_local_stats(other, &st, &err));
+	close(never[1]);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(access(other, F_OK), -1);
+	close(p[0]);
+	close(p[1]);
+	close(never[0]);
 }
 
 static void domains(void **state)
@@ -177,8 +247,8 @@ static void socket_owner(void **state)
 	ok(pvb_local_domain_create_with(dir, &spec, &domid, &err));
 	snprintf(path, sizeof(path), "%s/dom/%u", dir, domid);
 	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0700);
-	assert_int_equal(st.st_uid, 12345);
+	assert_int_equal(st.st_mode & 0777, 0711);
+	assert_int_equal(st.st_uid, 0);
 	strcat(path, "/ctl");
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0600);
@@ -446,6 +516,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(directory, up, down),
 		cmocka_unit_test_setup_teardown(after_a_crash, up, down),
+		cmocka_unit_test_setup_teardown(out_of_descriptors, up, down),
 		cmocka_unit_test_setup_teardown(domains, up, down),
 		cmocka_unit_test_setup_teardown(socket_owner, up, down),
 		cmocka_unit_test_setup_teardown(shutdown_and_wait, up, down),

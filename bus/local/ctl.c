@@ -444,6 +444,36 @@ static void readable(void *arg, uint32_t events)
 		lf_client_free(c);
 }
 
+static void listen_all(struct lf_fabric *f, uint32_t events)
+{
+	uint32_t domid;
+
+	for (domid = 0; domid < LF_NR_DOMIDS; domid++)
+		if (f->domains[domid]) {
+			pvb_source_events(f->domains[domid]->ctl_src, events);
+			pvb_source_events(f->domains[domid]->store_src, events);
+		}
+}
+
+static void listen_again(void *arg)
+{
+	struct lf_fabric *f = arg;
+
+	f->deaf = NULL;
+	listen_all(f, EPOLLIN);
+}
+
+/* A connection, or -1.  With no descriptor left the socket stays readable: without a pause we would spin. */
+static int accept_one(struct lf_fabric *f, int sock)
+{
+	int fd = accept4(sock, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) && !f->deaf &&
+	    pvb_loop_timer(f->loop, 100, listen_again, f, &f->deaf) == 0)
+		listen_all(f, 0);
+	return fd;
+}
+
 static void accept_client(void *arg, uint32_t events)
 {
 	struct lf_domain *dom = arg;
@@ -453,7 +483,7 @@ static void accept_client(void *arg, uint32_t events)
 	struct lf_client *c;
 	int fd;
 
-	fd = accept4(dom->ctl_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	fd = accept_one(f, dom->ctl_fd);
 	if (fd < 0)
 		return;
 	c = dom->domid != 0 && dom->nr_clients >= CLIENTS_MAX ? NULL : calloc(1, sizeof(*c));
@@ -478,7 +508,7 @@ static void accept_client(void *arg, uint32_t events)
 static void accept_store(void *arg, uint32_t events)
 {
 	struct lf_domain *dom = arg;
-	int fd = accept4(dom->store_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = accept_one(dom->fabric, dom->store_fd);
 
 	if (fd >= 0)
 		lst_accept(dom->fabric->store, fd, dom->domid);

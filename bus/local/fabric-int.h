@@ -102,6 +102,7 @@ struct lf_fabric {
 	uint32_t next_generation, next_page_id, next_domid, nr_domains, nr_handles;
 	struct lf_domain *domains[LF_NR_DOMIDS];
 	struct lf_client *clients;
+	struct pvb_source *deaf;       /* not accepting until this fires: out of descriptors */
 };
 
 /* A sealed memfd of this size, mapped at *map if asked for; -errno. */

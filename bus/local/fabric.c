@@ -57,6 +57,20 @@ static int make_dirs(const char *dir, struct pvb_error *err)
 	return 0;
 }
 
+/* In a directory of somebody else's our sockets could be replaced by his. */
+static int check_owner(const char *dir, struct pvb_error *err)
+{
+	struct stat st;
+
+	if (stat(dir, &st) < 0)
+		return pvb_err(err, -errno, "local fabric: %s: %s", dir, strerror(errno));
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return pvb_err(err, -EPERM, "local fabric: %s belongs to uid %u, not to %u", dir, st.st_uid, geteuid());
+	if (st.st_mode & S_IWOTH)
+		return pvb_err(err, -EPERM, "local fabric: everybody may write in %s (mode %o)", dir, st.st_mode & 07777);
+	return 0;
+}
+
 /* One server per directory.  The lock ends with the process, so what it left is safe to clear away. */
 static int lock_dir(struct lf_fabric *f, struct pvb_error *err)
 {
@@ -167,6 +181,8 @@ static int server_new(struct lf_fabric **out, const char *dir, const struct pvb_
 		pvb_fabric_defaults(&f->opt);
 	f->dir = strdup(dir);
 	rc = f->dir ? make_dirs(dir, err) : pvb_err(err, -ENOMEM, "local fabric %s: out of memory", dir);
+	if (rc == 0)
+		rc = check_owner(dir, err);
 	if (rc == 0)
 		rc = lock_dir(f, err);
 	if (rc < 0)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "hv-local.h"
 
@@ -13,7 +14,12 @@
 
 int lhv_call_locked(struct lhv *l, const struct lf_request *req, struct lf_reply *rep, int *fds, unsigned nr_fds)
 {
-	return lf_call(l->sock, req, rep, fds, nr_fds, CALL_TIMEOUT_MS);
+	int rc = lf_call(l->sock, req, rep, fds, nr_fds, CALL_TIMEOUT_MS);
+
+	/* an answer that comes later would be taken for that of the next request */
+	if (rc == -ETIMEDOUT)
+		shutdown(l->sock, SHUT_RDWR);
+	return rc;
 }
 
 int lhv_call(struct lhv *l, const struct lf_request *req, struct lf_reply *rep, int *fds, unsigned nr_fds)
