@@ -61,6 +61,26 @@ static int start_worker(struct guest *g, struct pvb_error *err)
 	return 0;
 }
 
+static void forget(struct guest *g)
+{
+	struct guest **at;
+
+	for (at = &g->sup->guests; *at != g; at = &(*at)->next)
+		;
+	*at = g->next;
+	free(g);
+}
+
+/* Closing the socket is how a worker learns that it is no longer needed. */
+static void hang_up(struct guest *g)
+{
+	pvb_source_free(&g->src);
+	if (g->sock >= 0)
+		close(g->sock);
+	g->sock = -1;
+	g->ready = false;
+}
+
 int guest_get(struct supervisor *sup, uint32_t domid, struct guest **out, struct pvb_error *err)
 {
 	struct guest *g;
@@ -82,31 +102,15 @@ int guest_get(struct supervisor *sup, uint32_t domid, struct guest **out, struct
 		return pvb_err(err, -EAGAIN, "worker %d of domain %u is still ending", (int)g->pid, domid);
 	if (!g->pid)
 		rc = start_worker(g, err);
-	if (rc < 0)
+	if (rc < 0) {
+		hang_up(g);
+		if (g->devices == 0 && !g->pid)
+			forget(g);
 		return rc;
+	}
 	g->devices++;
 	*out = g;
 	return 0;
-}
-
-static void forget(struct guest *g)
-{
-	struct guest **at;
-
-	for (at = &g->sup->guests; *at != g; at = &(*at)->next)
-		;
-	*at = g->next;
-	free(g);
-}
-
-/* Closing the socket is how a worker learns that it is no longer needed. */
-static void hang_up(struct guest *g)
-{
-	pvb_source_free(&g->src);
-	if (g->sock >= 0)
-		close(g->sock);
-	g->sock = -1;
-	g->ready = false;
 }
 
 void guest_put(struct guest *g)
@@ -116,6 +120,14 @@ void guest_put(struct guest *g)
 	hang_up(g);
 	if (!g->pid)
 		forget(g);
+}
+
+void guests_free(struct supervisor *sup)
+{
+	while (sup->guests) {
+		hang_up(sup->guests);
+		forget(sup->guests);
+	}
 }
 
 int guest_send(struct guest *g, const struct ipc_msg *m, const int *fds, unsigned nr_fds)

@@ -315,6 +315,7 @@ int supervisor_main(const struct sup_options *o)
 	sup.stopping = false; /* nothing left to wait for */
 	while (sup.vbds)
 		vbd_free(sup.vbds);
+	guests_free(&sup);
 	server_close(sup.ctl);
 	server_close(sup.metrics);
 	for (unsigned i = 0; i < 4; i++)

@@ -57,6 +57,7 @@ struct guest {
 /* The guest's worker, started when there is none. */
 int guest_get(struct supervisor *sup, uint32_t domid, struct guest **out, struct pvb_error *err);
 void guest_put(struct guest *g);                    /* one device less; the last one ends the worker */
+void guests_free(struct supervisor *sup);           /* at the end: workers that are still ending are left to it */
 int guest_send(struct guest *g, const struct ipc_msg *m, const int *fds, unsigned nr_fds);
 void guest_reaped(struct supervisor *sup, pid_t pid, int status);
 void guest_kill(struct guest *g, const char *why);  /* it misbehaved */
