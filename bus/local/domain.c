@@ -98,6 +98,18 @@ static uint32_t find_run(const struct lf_domain *dom, uint32_t from, uint32_t to
 	return UINT32_MAX;
 }
 
+/* Of a mapper that was killed while it looked at a reference nobody had granted. */
+static void forget_pins(const struct lf_domain *dom, uint32_t first, uint32_t nr)
+{
+	unsigned col;
+	uint32_t i;
+
+	for (i = first; i < first + nr; i++)
+		for (col = 0; col < LF_NR_COLUMNS; col++)
+			if (__atomic_load_n(&pins(dom)[i][col], __ATOMIC_RELAXED))
+				__atomic_store_n(&pins(dom)[i][col], 0, __ATOMIC_RELAXED);
+}
+
 int lf_pages_reserve(struct lf_client *c, uint32_t nr, uint32_t *first)
 {
 	struct lf_domain *dom = c->dom;
@@ -116,6 +128,7 @@ int lf_pages_reserve(struct lf_client *c, uint32_t nr, uint32_t *first)
 	ext = malloc(sizeof(*ext));
 	if (!ext)
 		return -ENOMEM;
+	forget_pins(dom, at, nr);
 	memset(dom->page_state + at, LF_PAGE_RESERVED, nr);
 	dom->nr_reserved += nr;
 	dom->next_page = at + nr;
@@ -203,8 +216,9 @@ void lf_column_put(struct lf_client *c, struct lf_domain *of)
 		;
 	if (col == LF_NR_COLUMNS)
 		return;
+	/* only of pages in use: looking at the others would fill the table of a large domain with memory */
 	for (i = 0; i < of->layout.pages; i++)
-		if (__atomic_load_n(&pins(of)[i][col], __ATOMIC_RELAXED))
+		if (of->page_state[i] != LF_PAGE_FREE && __atomic_load_n(&pins(of)[i][col], __ATOMIC_RELAXED))
 			__atomic_store_n(&pins(of)[i][col], 0, __ATOMIC_RELEASE);
 	of->column[col] = NULL;
 	c->nr_columns--;
