@@ -49,6 +49,8 @@ static void after_events(void *arg)
 
 /* ---- making ------------------------------------------------------------------------------------------ */
 
+#define LOW_PAGES 64
+
 void rig_new(struct rig *r)
 {
 	static const struct blk_callbacks cb = { on_broken, on_refused, on_alarm, on_drained };
@@ -72,6 +74,10 @@ void rig_new(struct rig *r)
 	r->io.loop = r->loop;
 	assert_int_equal(pvb_events_new(&r->events, r->hv, r->loop, after_events, r), 0);
 	assert_int_equal(blk_ctx_new(&r->ctx, r->hv, r->events, &r->io, r->domid, 8 << 20, &cb, r), 0);
+	snprintf(spec, sizeof(spec), "local:%s:%u", r->dir, r->domid);
+	if (pvb_hv_open(&r->low_hv, spec, PVB_HV_FRONT, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(pvb_hv_grant(r->low_hv, 0, LOW_PAGES, true, &r->low), 0);
 	rdev_new(r, &r->good, "mem:size=1M", NULL);
 	rdev_connect(&r->good, &(struct hfront_options){ .pages = 4 });
 }
@@ -94,6 +100,8 @@ void rig_free(struct rig *r)
 	aio_free(r->io.aio);
 	pvb_loop_free(r->loop);
 	pvb_hv_close(r->hv);
+	pvb_hv_ungrant(r->low_hv, &r->low);
+	pvb_hv_close(r->low_hv);
 	assert_int_equal(pvb_local_domain_destroy(r->dir, r->domid, &err), 0);
 	assert_int_equal(pvb_local_stats(r->dir, &st, &err), 0);
 	assert_int_equal(st.stuck, 0);

@@ -39,6 +39,8 @@ struct rig {
 	struct pvb_events *events;
 	struct worker_io io;
 	struct blk_ctx *ctx;
+	struct pvb_hv *low_hv;         /* holds the lowest grant references: a torn slot names them by accident, */
+	struct pvb_grant low;          /* and what a guest reads into its own ring is no back end's fault */
 	struct rdev good;
 	uint64_t seed;
 	unsigned done_honestly;        /* rounds of honest() */
