@@ -19,7 +19,7 @@
 #include "log.h"
 #include "supervisor.h"
 
-#define PATIENCE_MS 4000 /* libxl gives a device 10 s to close */
+#define PATIENCE_MS 8500 /* libxl gives a device 10 s to close; a front end cut off while it sets itself up is a BUG in Linux 6.1 */
 #define CYCLES_MAX 100u
 #define CYCLES_MS 10000u
 #define CYCLE_PAUSE_MS 50
