@@ -78,7 +78,7 @@ static void scan_guest(struct supervisor *sup, const char *kind, const char *dir
 
 static void scan_kind(struct supervisor *sup, const char *kind)
 {
-	char dir[96], **names;
+	char dir[96], **names = NULL;
 	unsigned nr;
 
 	snprintf(dir, sizeof(dir), "/local/domain/%u/backend/%s", sup->domid, kind);
@@ -90,8 +90,7 @@ static void scan_kind(struct supervisor *sup, const char *kind)
 		if (pvb_parse_u64(names[i], 0, 0x7fef, &domid) == 0)
 			scan_guest(sup, kind, dir, (uint32_t)domid);
 	}
-	if (nr)
-		pvb_store_list_free(names, nr);
+	pvb_store_list_free(names, nr); /* an empty list is one, too */
 	for (struct vbd *v = sup->vbds; v; v = v->next) /* what is no longer there */
 		if (strcmp(v->kind, kind) == 0)
 			vbd_step(v);
