@@ -7,7 +7,7 @@
  *                           byte 0xff; in it 0x00 ends a string, 0x01 "data/", 0x02 "/local/domain/1/data/",
  *                           0x03 "/shared/", 0x04 "@releaseDomain", 0x05 16 times the byte before
  *                     5     raw bytes to that client: length byte, bytes
- *                     6     that client: next byte 0 reads, 1 stops reading, 2 is replaced by a new one, 3 reads 7 bytes
+ *                     6     that client: next byte 0 reads, 1 stops reading, 2 is replaced, 3 reads 7 bytes
  *                     7     the world: 0 domain 3 ends or begins, 1 time passes, 2 domain 1 shuts down,
  *                           3 domain 2 ends and begins at once
  *
@@ -198,8 +198,8 @@ static void say(struct fuzz_client *f, uint32_t type, const char *body, uint32_t
 static void begin(void)
 {
 	static const struct pvb_store_quota quota = {
-		.nodes = 12, .watches = 4, .transactions = 3, .outstanding = 5, .txn_nodes = 24, .perms = 3, .node_size = 256,
-		.path_max = 128, .memory_soft = 8192, .memory_hard = 16384, .event_timeout_ms = 10000, .connections = 3,
+		.nodes = 12, .watches = 4, .transactions = 3, .outstanding = 5, .txn_nodes = 24, .perms = 3,
+		.node_size = 256, .path_max = 128, .memory_soft = 8192, .memory_hard = 16384, .event_timeout_ms = 10000, .connections = 3,
 		.backlog_max = 8192,
 	};
 	unsigned i;

@@ -272,7 +272,8 @@ static void killed_anywhere(void **state)
 				_exit(1);
 			for (;;) {
 				for (i = 0; i < 8; i++)
-					ops[i] = (struct pvb_copy){ .src = { .ref = a[1 + i], .domid = (uint16_t)guest },
+					ops[i] = (struct pvb_copy){ .src = { .ref = a[1 + i],
+									     .domid = (uint16_t)guest },
 								    .dst = { .local = buf[i] }, .len = 64 };
 				pvb_hv_copy(hv, ops, 8);
 				pvb_hv_evt_notify(hv, (uint32_t)port);
@@ -346,7 +347,8 @@ static void hostile_table(void **state)
 			mapped++;
 		}
 		assert_int_equal(pvb_hv_copy(back, &op, 1), 0);
-		assert_true((op.status == 0) == (frame < 1024 && (r >> 8 & 3) == 1 && lf_entry_domid(table()[ref]) == 0));
+		assert_true((op.status == 0) == (frame < 1024 && (r >> 8 & 3) == 1 &&
+						 lf_entry_domid(table()[ref]) == 0));
 	}
 	assert_true(mapped > 100);
 	memset(table(), 0, 1024 * sizeof(lf_entry));
@@ -387,7 +389,8 @@ static void memory_is_sealed(void **state)
 	assert_int_equal(pvb_hv_grant(front, 0, 1, true, &g), 0);
 	assert_int_equal(pvb_hv_map(back, guest, g.refs, 1, true, &m), 0);
 	strcpy(g.addr, "x");
-	assert_int_equal(fallocate(own->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)own->layout.total), 0);
+	assert_int_equal(fallocate(own->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)own->layout.total),
+			 0);
 	assert_int_equal(*(char *)m.addr, 0);
 	pvb_hv_unmap(back, &m);
 	pvb_hv_ungrant(front, &g);
@@ -538,7 +541,8 @@ static void unprivileged(void **state)
 {
 	struct lf_request req = { .op = LF_DOM_CREATE, .a = 1, .name = "x" };
 	struct pvb_hv *hv = open_as(guest, PVB_HV_BACK | PVB_HV_FRONT);
-	static const uint32_t tool[] = { LF_DOM_CREATE, LF_DOM_DESTROY, LF_DOM_LIST, LF_DOM_WAIT, LF_DOM_OWN, LF_STATS };
+	static const uint32_t tool[] = { LF_DOM_CREATE, LF_DOM_DESTROY, LF_DOM_LIST, LF_DOM_WAIT, LF_DOM_OWN,
+					 LF_STATS };
 	struct pvb_error err = { 0 };
 	struct pvb_grant g;
 	struct lf_reply rep;

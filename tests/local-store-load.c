@@ -224,7 +224,7 @@ static void *toolstack(void *arg)
 				break;
 			assert_int_equal(errno, EAGAIN);
 			tries++;
-			assert_true(tries < 20);
+			assert_true(tries < 10);
 		}
 		done.commits++;
 		done.retries += tries;

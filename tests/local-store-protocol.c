@@ -25,7 +25,8 @@ static int down(void **state)
 /* XSA-420: a length beyond the limit ends the connection, once, and nothing else. */
 static void bad_frames(void **state)
 {
-	static const uint32_t lens[] = { 4097, 65536, 0x3fffffff, 0x40000000, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff };
+	static const uint32_t lens[] = { 4097, 65536, 0x3fffffff, 0x40000000, 0x7fffffff, 0x80000000, 0xfffffff0,
+					 0xffffffff };
 	uint64_t requests = S->requests;
 	struct client *c;
 	unsigned i;
@@ -118,7 +119,8 @@ static void unknown(void **state)
 static void path_grammar(void **state)
 {
 	static const char *const bad[] = {
-		"", "//", "data/", "/local//domain", "/local/domain/1/data//x", "/local/domain/1/data/", "data x", "data\x01",
+		"", "//", "data/", "/local//domain", "/local/domain/1/data//x", "/local/domain/1/data/", "data x",
+		"data\x01",
 		"data.x", "/a\xff", "/local/domain/", "/local/domain/1/", "data//x", "/local/domain/1/data/\\",
 	};
 	unsigned i;

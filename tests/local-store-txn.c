@@ -268,6 +268,19 @@ static void window_ends(void **state)
 	drain(a);
 	assert_null(S->protect);
 	expect_read(tool, 0, "/local/domain/1/data", "y");
+	/* domain 0 need not wait for the end of another one's */
+	S->protect = lst_dom(S, 1);
+	S->protect_until_ms = S->now_ms + 20;
+	t = t_start(tool);
+	assert_int_equal(t_read(tool, t, "/local/domain/1/data"), 0);
+	assert_int_equal(t_write(a, 0, "data", "z"), 0);
+	assert_int_equal(t_end(tool, t, "T"), EAGAIN);
+	assert_ptr_equal(S->protect, lst_dom(S, 0));
+	assert_int_equal(t_write(a, 0, "data", "zz"), -1);
+	assert_int_equal(t_write(tool, 0, "/x", "1"), 0);
+	lst_end_window(S);
+	pump();
+	drain(a);
 	/* nor does one that dies */
 	t = t_start(a);
 	S->protect = lst_dom(S, 2);

@@ -247,7 +247,8 @@ __attribute__((unused)) static const char *event(struct client *cl)
 
 	if (cl->events_seen == cl->nr_events)
 		return "";
-	snprintf(buf, sizeof(buf), "%s %s", cl->events[cl->events_seen % 4096][0], cl->events[cl->events_seen % 4096][1]);
+	snprintf(buf, sizeof(buf), "%s %s", cl->events[cl->events_seen % 4096][0],
+		 cl->events[cl->events_seen % 4096][1]);
 	cl->events_seen++;
 	return buf;
 }

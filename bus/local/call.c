@@ -76,7 +76,8 @@ int lf_call(int sock, const struct lf_request *req, struct lf_reply *rep, int *f
 {
 	union { char buf[CMSG_SPACE(LF_MAX_FDS * sizeof(int))]; struct cmsghdr align; } ctl;
 	struct iovec iov = { rep, sizeof(*rep) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.buf, .msg_controllen = sizeof(ctl.buf) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.buf,
+			      .msg_controllen = sizeof(ctl.buf) };
 	unsigned i;
 	ssize_t r;
 	int rc;

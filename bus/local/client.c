@@ -29,7 +29,8 @@ static int ask_on(int *sock, const char *dir, uint32_t as_domid, const struct lf
 	return 0;
 }
 
-static int ask(const char *dir, uint32_t as_domid, const struct lf_request *req, struct lf_reply *rep, struct pvb_error *err)
+static int ask(const char *dir, uint32_t as_domid, const struct lf_request *req, struct lf_reply *rep,
+	       struct pvb_error *err)
 {
 	int sock, rc;
 
@@ -50,15 +51,18 @@ int pvb_local_stats(const char *dir, struct pvb_local_stats *st, struct pvb_erro
 	return rc;
 }
 
-int pvb_local_domain_create_with(const char *dir, const struct pvb_local_new *spec, uint32_t *domid, struct pvb_error *err)
+int pvb_local_domain_create_with(const char *dir, const struct pvb_local_new *spec, uint32_t *domid,
+				 struct pvb_error *err)
 {
-	struct lf_request req = { .op = LF_DOM_CREATE, .a = spec->pages, .b = spec->domid, .c = spec->uid, .d = spec->gid };
+	struct lf_request req = { .op = LF_DOM_CREATE, .a = spec->pages, .b = spec->domid, .c = spec->uid,
+				  .d = spec->gid };
 	size_t len = strnlen(spec->name, sizeof(req.name));
 	struct lf_reply rep;
 	int rc;
 
 	if (len >= sizeof(req.name))
-		return pvb_err(err, -EINVAL, "domain name \"%s\" is longer than %u bytes", spec->name, PVB_LOCAL_NAME_MAX);
+		return pvb_err(err, -EINVAL, "domain name \"%s\" is longer than %u bytes", spec->name,
+			       PVB_LOCAL_NAME_MAX);
 	memcpy(req.name, spec->name, len);
 	rc = ask(dir, 0, &req, &rep, err);
 	if (rc == 0)

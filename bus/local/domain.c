@@ -12,10 +12,6 @@
 #include "fabric-int.h"
 #include "store.h"
 
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010
-#endif
-
 int lf_memfd(const char *name, size_t bytes, size_t map_bytes, void *map, unsigned extra_seals)
 {
 	int fd, rc = 0;
@@ -332,7 +328,8 @@ static int check_spec(const struct lf_fabric *f, const struct pvb_local_new *spe
 		return pvb_err(err, -EINVAL, "domain %s: %u pages, at least 1 and at most %u", spec->name, spec->pages,
 			       PVB_LOCAL_PAGES_MAX);
 	if (spec->domid >= LF_NR_DOMIDS)
-		return pvb_err(err, -EINVAL, "domain %s: domid %u, at most %u", spec->name, spec->domid, LF_NR_DOMIDS - 1);
+		return pvb_err(err, -EINVAL, "domain %s: domid %u, at most %u", spec->name, spec->domid,
+			       LF_NR_DOMIDS - 1);
 	if (f->domains[spec->domid])
 		return spec->domid == 0 ? 0 : pvb_err(err, -EEXIST, "domain %s: domid %u is taken by %s", spec->name,
 						      spec->domid, f->domains[spec->domid]->name);

@@ -2,14 +2,19 @@
 #ifndef PVB_BUS_LOCAL_FABRIC_INT_H
 #define PVB_BUS_LOCAL_FABRIC_INT_H
 /* The server's own data, shared by its files: fabric.c (directory, start, stop), ctl.c (control
- * connections), domain.c (domains and their pages), port.c (event channels).
+ * connections), ctl-ops.c (their requests), domain.c (domains and their pages), port.c (event channels).
  *
  * Trust    A client is a domain or domain 0; requests are checked like any peer's.  Of a domain's memory
  *          the server reads pins and clears table entries; it bases nothing else on it.
  * Threads  One, that of the loop.
  */
+#include <fcntl.h>
 #include "../loop.h"
 #include "proto.h"
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010 /* who gets it from us can only read */
+#endif
 
 struct lf_fabric;
 struct lf_client;
@@ -113,6 +118,11 @@ int lf_ctl_listen(struct lf_domain *dom, struct pvb_error *err);
 void lf_ctl_domain_gone(struct lf_domain *dom);      /* closes its clients */
 void lf_ctl_tell_waiters(struct lf_fabric *f, uint32_t domid);
 void lf_client_free(struct lf_client *c);
+void lf_handle_end(struct lf_client *c, bool crashed); /* undo what an hv handle holds */
+void lf_answer_waiter(struct lf_client *c);
+
+/* ctl-ops.c: carry out a request; number of descriptors in fds (owned by the server), or -errno */
+int lf_op(struct lf_client *c, const struct lf_request *req, struct lf_reply *rep, int *fds);
 
 /* domain.c */
 int lf_domain_new(struct lf_fabric *f, const struct pvb_local_new *spec, uint32_t *domid, struct pvb_error *err);

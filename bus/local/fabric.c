@@ -16,10 +16,6 @@
 #include "fabric-int.h"
 #include "store.h"
 
-#ifndef F_SEAL_FUTURE_WRITE
-#define F_SEAL_FUTURE_WRITE 0x0010
-#endif
-
 void pvb_fabric_defaults(struct pvb_fabric_options *opt)
 {
 	*opt = (struct pvb_fabric_options){
@@ -67,7 +63,8 @@ static int check_owner(const char *dir, struct pvb_error *err)
 	if (st.st_uid != geteuid() && st.st_uid != 0)
 		return pvb_err(err, -EPERM, "local fabric: %s belongs to uid %u, not to %u", dir, st.st_uid, geteuid());
 	if (st.st_mode & S_IWOTH)
-		return pvb_err(err, -EPERM, "local fabric: everybody may write in %s (mode %o)", dir, st.st_mode & 07777);
+		return pvb_err(err, -EPERM, "local fabric: everybody may write in %s (mode %o)", dir,
+			       st.st_mode & 07777);
 	return 0;
 }
 
@@ -164,7 +161,8 @@ static void server_free(struct lf_fabric *f)
 	free(f);
 }
 
-static int server_new(struct lf_fabric **out, const char *dir, const struct pvb_fabric_options *opt, struct pvb_error *err)
+static int server_new(struct lf_fabric **out, const char *dir, const struct pvb_fabric_options *opt,
+		      struct pvb_error *err)
 {
 	struct pvb_local_new dom0 = { .name = "Domain-0" };
 	struct lf_fabric *f = calloc(1, sizeof(*f));

@@ -15,9 +15,9 @@
  *   DIR/dom/N/ctl    control socket of domain N
  *
  * Trust    Who can open a socket is that domain: sockets are 0600, domain 0's belong to who runs the
- *          server, DIR/dom/N's to the uid given when the domain was made.  Directories are 0711.  The server trusts no client, a
- *          back end trusts no byte of a guest's memory; but this is no hypervisor: see pvlocald(8) on what a
- *          hostile process guest can do to the worker that serves it.
+ *          server, DIR/dom/N's to the uid given when the domain was made.  Directories are 0711.  The server trusts
+ *          no client, a back end trusts no byte of a guest's memory; but this is no hypervisor: see pvlocald(8) on
+ *          what a hostile process guest can do to the worker that serves it.
  * Threads  Client calls (pvb_local_*) are blocking and may be made from any thread: each opens a
  *          connection of its own.  They answer within milliseconds unless the server is stopped.
  * Errors   0 or -errno and a pvb_error: -ECONNREFUSED/-ENOENT no server there, -ESRCH no such domain,

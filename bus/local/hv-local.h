@@ -2,7 +2,7 @@
 #ifndef PVB_BUS_LOCAL_HV_LOCAL_H
 #define PVB_BUS_LOCAL_HV_LOCAL_H
 /* An hv handle on the local fabric, shared by the files that implement hv.h: hv-local.c (open, close),
- * hv-memory.c (mapping and copying), hv-grant.c (granting), hv-event.c (event channels).
+ * hv-memory.c (mapping), hv-copy.c, hv-grant.c (granting), hv-event.c (event channels).
  *
  * Threads  As hv.h: one, except notify.  `lock` covers the control socket and what notify uses of ports.
  */
@@ -81,6 +81,17 @@ void lhv_memory_close(struct lhv *l);
 void lhv_memory_restrict(struct lhv *l, uint32_t domid);
 int lhv_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *map);
 void lhv_unmap(struct pvb_hv *hv, struct pvb_map *map);
+/* The memory of a domain, asked for once.  One that is gone, or whose domid another one has now, is seen by its
+ * generation. */
+int lhv_mem_find(struct lhv *l, uint32_t domid, struct lhv_mem **out);
+void lhv_mem_drop(struct lhv *l, struct lhv_mem *m);
+/* Only this handle writes its column (a guest that does so as well deceives itself about its own page). */
+bool lhv_mem_pin(const struct lhv_mem *m, uint32_t ref);
+void lhv_mem_unpin(const struct lhv_mem *m, uint32_t ref);
+/* Look at a pinned entry: is the page ours to use, and which is it?  *frame is within the memory.  A GNTST_*. */
+int lhv_mem_check(const struct lhv *l, const struct lhv_mem *m, uint32_t ref, bool writable, uint32_t *frame);
+
+/* hv-copy.c */
 int lhv_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);
 
 /* hv-grant.c */

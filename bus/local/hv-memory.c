@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Mapping and copying what a domain granted.  Every word of the domain's memory is read once, checked in
- * the copy, and used from the copy; no access leaves the memfd, whose size is sealed. */
+/* Mapping what a domain granted, and what copying (hv-copy.c) needs of it as well.  Every word of the domain's
+ * memory is read once, checked in the copy, and used from the copy; no access leaves the memfd, whose size is
+ * sealed. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,8 +12,6 @@
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 #include "hv-local.h"
-
-#define COPY_BATCH 64
 
 /* What one pvb_map stands on. */
 struct lhv_map {
@@ -83,7 +82,7 @@ int lhv_mem_open(struct lhv *l, uint32_t domid, bool to_map, struct lhv_mem **ou
 	return 0;
 }
 
-static void drop(struct lhv *l, struct lhv_mem *m)
+void lhv_mem_drop(struct lhv *l, struct lhv_mem *m)
 {
 	struct lf_request req = { .op = LF_PUTMEM, .a = m->domid };
 	struct lf_reply rep;
@@ -99,7 +98,7 @@ static void drop(struct lhv *l, struct lhv_mem *m)
 
 /* The domain's memory, asked for once.  A domain that is gone, or was replaced by one of the same id, is
  * seen by its generation. */
-static int find_mem(struct lhv *l, uint32_t domid, struct lhv_mem **out)
+int lhv_mem_find(struct lhv *l, uint32_t domid, struct lhv_mem **out)
 {
 	uint32_t generation;
 	struct lhv_mem *m, **p;
@@ -123,7 +122,7 @@ static int find_mem(struct lhv *l, uint32_t domid, struct lhv_mem **out)
 	if (m) {
 		m->stale = true;
 		if (m->nr_maps == 0)
-			drop(l, m);
+			lhv_mem_drop(l, m);
 	}
 	if (generation == 0)
 		return -ESRCH;
@@ -143,7 +142,7 @@ void lhv_memory_restrict(struct lhv *l, uint32_t domid)
 	for (m = l->mems; m; m = next) {
 		next = m->next;
 		if (m->domid != domid && m->nr_maps == 0)
-			drop(l, m);
+			lhv_mem_drop(l, m);
 	}
 }
 
@@ -173,7 +172,7 @@ void lhv_memory_close(struct lhv *l)
 /* ---- pins ------------------------------------------------------------------------------------------- */
 
 /* Only this handle writes its column (a guest that does so as well deceives itself about its own page). */
-static bool pin(const struct lhv_mem *m, uint32_t ref)
+bool lhv_mem_pin(const struct lhv_mem *m, uint32_t ref)
 {
 	uint16_t *pins, v;
 
@@ -187,7 +186,7 @@ static bool pin(const struct lhv_mem *m, uint32_t ref)
 	return true;
 }
 
-static void unpin(const struct lhv_mem *m, uint32_t ref)
+void lhv_mem_unpin(const struct lhv_mem *m, uint32_t ref)
 {
 	uint16_t *pins = &m->pins[ref][m->column];
 	uint16_t v = __atomic_load_n(pins, __ATOMIC_RELAXED);
@@ -198,7 +197,7 @@ static void unpin(const struct lhv_mem *m, uint32_t ref)
 }
 
 /* Look at a pinned entry: is the page ours to use, and which is it?  *frame is within the memory. */
-static int check(const struct lhv *l, const struct lhv_mem *m, uint32_t ref, bool writable, uint32_t *frame)
+int lhv_mem_check(const struct lhv *l, const struct lhv_mem *m, uint32_t ref, bool writable, uint32_t *frame)
 {
 	lf_entry e = __atomic_load_n(&m->table[ref], __ATOMIC_ACQUIRE);
 
@@ -215,7 +214,7 @@ static int check(const struct lhv *l, const struct lhv_mem *m, uint32_t ref, boo
 static void unpin_all(const struct lhv_mem *m, const uint32_t *refs, uint32_t nr)
 {
 	while (nr-- > 0)
-		unpin(m, refs[nr]);
+		lhv_mem_unpin(m, refs[nr]);
 }
 
 /* Pins all or none. frames[nr]. */
@@ -225,14 +224,14 @@ static int pin_all(const struct lhv *l, const struct lhv_mem *m, const uint32_t 
 	uint32_t i;
 
 	for (i = 0; i < nr; i++)
-		if (!pin(m, refs[i])) {
+		if (!lhv_mem_pin(m, refs[i])) {
 			unpin_all(m, refs, i);
 			return refs[i] < m->layout.pages ? -ENOSPC : -EINVAL;
 		}
 	/* pairs with revoke(): pins before entries here, entries before pins there */
 	pvb_ring_mb();
 	for (i = 0; i < nr; i++)
-		if (check(l, m, refs[i], writable, &frames[i]) != GNTST_okay) {
+		if (lhv_mem_check(l, m, refs[i], writable, &frames[i]) != GNTST_okay) {
 			unpin_all(m, refs, nr);
 			return -EINVAL;
 		}
@@ -313,7 +312,7 @@ int lhv_map(struct pvb_hv *hv, uint32_t domid, const uint32_t *refs, uint32_t nr
 	struct lhv_mem *m;
 	int rc;
 
-	rc = find_mem(l, domid, &m);
+	rc = lhv_mem_find(l, domid, &m);
 	if (rc < 0)
 		return rc;
 	map = new_map(l, nr);
@@ -368,120 +367,5 @@ void lhv_unmap(struct pvb_hv *hv, struct pvb_map *out)
 		map->next->pprev = map->pprev;
 	free_map(l, map);
 	if (--m->nr_maps == 0 && m->stale)
-		drop(l, m);
-}
-
-/* ---- copy ------------------------------------------------------------------------------------------- */
-
-#if defined(__SANITIZE_THREAD__) || defined(PVB_TSAN)
-/* The peer may write the page while we copy; the result is a private copy that is checked later.  The
- * sanitizer can not know, and its memcpy reports it. */
-__attribute__((no_sanitize("thread"))) static void copy_bytes(void *to, const void *from, size_t len)
-{
-	volatile uint8_t *t = to;
-	const volatile uint8_t *f = from;
-
-	while (len-- > 0)
-		*t++ = *f++;
-}
-#else
-static void copy_bytes(void *to, const void *from, size_t len)
-{
-	memmove(to, from, len); /* both ends may be grants of one page */
-}
-#endif
-
-/* One end while its op is carried out. */
-struct copy_end {
-	struct lhv_mem *mem;        /* NULL: local memory, or refused */
-	uint32_t ref;
-};
-
-static int16_t pin_end(struct lhv *l, const struct pvb_copy_end *from, struct copy_end *end)
-{
-	int rc;
-
-	end->mem = NULL;
-	if (from->local)
-		return GNTST_okay;
-	rc = find_mem(l, from->domid, &end->mem);
-	if (rc < 0) {
-		end->mem = NULL;
-		return rc == -ESRCH ? GNTST_bad_domain : rc == -EACCES ? GNTST_permission_denied : GNTST_general_error;
-	}
-	end->ref = from->ref;
-	if (!pin(end->mem, end->ref)) {
-		int16_t status = end->ref < end->mem->layout.pages ? GNTST_general_error : GNTST_bad_gntref;
-
-		end->mem = NULL;
-		return status;
-	}
-	/* a second domain's memory may be fetched meanwhile: this one must not be dropped */
-	end->mem->nr_maps++;
-	return GNTST_okay;
-}
-
-static void unpin_end(struct lhv *l, struct copy_end *end)
-{
-	if (!end->mem)
-		return;
-	unpin(end->mem, end->ref);
-	if (--end->mem->nr_maps == 0 && end->mem->stale)
-		drop(l, end->mem);
-}
-
-static int16_t resolve(const struct lhv *l, const struct pvb_copy_end *from, const struct copy_end *end, uint16_t len,
-		       bool writable, uint8_t **at)
-{
-	uint32_t frame = 0;
-	int status;
-
-	if (from->local) {
-		*at = from->local;
-		return GNTST_okay;
-	}
-	if ((uint32_t)from->offset + len > PVB_PAGE_SIZE)
-		return GNTST_bad_copy_arg;
-	status = check(l, end->mem, end->ref, writable, &frame);
-	*at = end->mem->rw + end->mem->layout.data + (size_t)frame * PVB_PAGE_SIZE + from->offset;
-	return (int16_t)status;
-}
-
-static void copy_batch(struct lhv *l, struct pvb_copy *ops, unsigned nr)
-{
-	struct copy_end src[COPY_BATCH], dst[COPY_BATCH];
-	uint8_t *from = NULL, *to = NULL;
-	unsigned i;
-
-	for (i = 0; i < nr; i++) {
-		ops[i].status = pin_end(l, &ops[i].src, &src[i]);
-		dst[i].mem = NULL;
-		if (ops[i].status == GNTST_okay)
-			ops[i].status = pin_end(l, &ops[i].dst, &dst[i]);
-	}
-	/* pairs with revoke(): pins before entries here, entries before pins there; once for the batch */
-	pvb_ring_mb();
-	for (i = 0; i < nr; i++) {
-		if (ops[i].status == GNTST_okay)
-			ops[i].status = resolve(l, &ops[i].src, &src[i], ops[i].len, false, &from);
-		if (ops[i].status == GNTST_okay)
-			ops[i].status = resolve(l, &ops[i].dst, &dst[i], ops[i].len, true, &to);
-		if (ops[i].status == GNTST_okay)
-			copy_bytes(to, from, ops[i].len);
-	}
-	for (i = 0; i < nr; i++) {
-		unpin_end(l, &src[i]);
-		unpin_end(l, &dst[i]);
-	}
-}
-
-int lhv_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr)
-{
-	unsigned n;
-
-	for (; nr > 0; ops += n, nr -= n) {
-		n = nr < COPY_BATCH ? nr : COPY_BATCH;
-		copy_batch(lhv(hv), ops, n);
-	}
-	return 0;
+		lhv_mem_drop(l, m);
 }

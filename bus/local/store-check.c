@@ -47,7 +47,8 @@ static uint64_t txn_bytes(const struct lst_txn *t)
 	const struct lst_tnode *n;
 
 	for (n = t->first; n; n = n->next)
-		bytes += sizeof(*n) + n->path_len + 1 + lst_value_len(n->value) + (n->perms ? lst_perms_bytes(n->perms) : 0);
+		bytes += sizeof(*n) + n->path_len + 1 + lst_value_len(n->value) + (n->perms ?
+										   lst_perms_bytes(n->perms) : 0);
 	return bytes;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Connections: bytes to requests, replies and events to bytes, and who is served when.
+/* Connections: bytes to requests, and who is served when.
  *
  * Back-pressure   a domain with too many requests not yet delivered (reply unread, or events they caused unread
  *                 by others) is not served until that changes; a client of domain 0, while much output waits.
@@ -8,17 +8,15 @@
  *                 connection of a domain; in one of domain 0 it ceases to hold up who caused it.
  * Fairness        a connection gets TURN requests, then the next one.  A domain whose commits fail through
  *                 others gets a window in which only it (and domain 0) may change the tree: domain 0 at
- *                 once and as long as it needs (at most 100 ms), the others after 4 failures for
- *                 20 ms, 5 times a second at most.  So nobody's transactions starve.
+ *                 once and as long as it needs (at most 100 ms, twice that after the next failure, up to
+ *                 1.6 s), the others after 4 failures for 20 ms, 5 times a second at most.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/uio.h>
 #include "store-int.h"
 
 #define TURN             16
-#define UNREAD_MAX       (256u << 10) /* output of a client of domain 0 above which it is not served */
 #define WINDOW_PRIV_MS   100
 #define WINDOW_MS        20
 #define WINDOW_EVERY_MS  200
@@ -26,7 +24,7 @@
 
 /* ---- scheduling ------------------------------------------------------------------------------------- */
 
-static void make_runnable(struct lst_conn *c)
+void lst_make_runnable(struct lst_conn *c)
 {
 	struct lst *st = c->store;
 
@@ -38,7 +36,7 @@ static void make_runnable(struct lst_conn *c)
 	st->run_tail = &c->run_next;
 }
 
-static void make_dirty(struct lst_conn *c)
+void lst_make_dirty(struct lst_conn *c)
 {
 	if (c->dirty)
 		return;
@@ -52,7 +50,7 @@ void lst_wake_dom(struct lst_dom *dom)
 	struct lst_conn *c;
 
 	for (c = dom->first; c; c = c->dom_next)
-		make_runnable(c);
+		lst_make_runnable(c);
 }
 
 void lst_end_window(struct lst *st)
@@ -63,7 +61,7 @@ void lst_end_window(struct lst *st)
 	for (c = st->conns; c; c = c->next)
 		if (c->held) {
 			c->held = false;
-			make_runnable(c);
+			lst_make_runnable(c);
 		}
 }
 
@@ -72,12 +70,15 @@ void lst_commit_failed(struct lst_conn *c)
 	struct lst *st = c->store;
 	struct lst_dom *dom = c->dom;
 
-	if (dom->failures == 0 || st->protect)
+	/* domain 0 takes over a window that another domain has */
+	if (dom->failures == 0 || (st->protect && (st->protect == dom || !lst_privileged(dom))))
 		return;
 	if (!lst_privileged(dom) && (dom->failures < WINDOW_FAILURES || st->now_ms < dom->next_window_ms))
 		return;
 	st->protect = dom;
-	st->protect_until_ms = st->now_ms + (lst_privileged(dom) ? WINDOW_PRIV_MS : WINDOW_MS);
+	st->protect_until_ms = st->now_ms + WINDOW_MS;
+	if (lst_privileged(dom)) /* longer each time: its transaction may be long, or the machine slow */
+		st->protect_until_ms = st->now_ms + (WINDOW_PRIV_MS << (dom->failures < 5 ? dom->failures - 1 : 4));
 	dom->next_window_ms = st->now_ms + WINDOW_EVERY_MS;
 }
 
@@ -85,180 +86,6 @@ void lst_commit_done(struct lst_conn *c)
 {
 	if (c->store->protect == c->dom)
 		lst_end_window(c->store);
-}
-
-/* ---- messages --------------------------------------------------------------------------------------- */
-
-static uint32_t event_hash(const struct lst_conn *c, const uint8_t *payload, uint32_t len)
-{
-	return lst_hash(payload, len, c->id * 2654435761u);
-}
-
-static void grow_events(struct lst *st)
-{
-	uint32_t i, nr = st->nr_event_buckets * 2;
-	struct lst_msg **buckets, *m, *next;
-
-	if (st->nr_hashed < st->nr_event_buckets || !(buckets = calloc(nr, sizeof(*buckets))))
-		return;
-	for (i = 0; i < st->nr_event_buckets; i++)
-		for (m = st->event_buckets[i]; m; m = next) {
-			next = m->hash_next;
-			m->hash_next = buckets[m->hash & (nr - 1)];
-			buckets[m->hash & (nr - 1)] = m;
-		}
-	free(st->event_buckets);
-	st->event_buckets = buckets;
-	st->nr_event_buckets = nr;
-}
-
-/* From now on an equal event is a new one. */
-static void unhash(struct lst *st, struct lst_msg *m)
-{
-	struct lst_msg **p;
-
-	if (!m->hashed)
-		return;
-	for (p = &st->event_buckets[m->hash & (st->nr_event_buckets - 1)]; *p != m; p = &(*p)->hash_next)
-		;
-	*p = m->hash_next;
-	st->nr_hashed--;
-	m->hashed = false;
-}
-
-static size_t msg_bytes(const struct lst_msg *m)
-{
-	return sizeof(*m) + m->len;
-}
-
-static struct lst_msg *msg_new(struct lst_conn *c, const struct xsd_sockmsg *hdr)
-{
-	struct lst_msg *m = malloc(sizeof(*m) + sizeof(*hdr) + hdr->len);
-
-	if (!m)
-		return NULL;
-	memset(m, 0, sizeof(*m));
-	m->conn = c;
-	m->len = (uint32_t)sizeof(*hdr) + hdr->len;
-	m->since_ms = c->store->now_ms;
-	memcpy(m->bytes, hdr, sizeof(*hdr));
-	return m;
-}
-
-static void queue(struct lst_conn *c, struct lst_msg *m, struct lst_req *cause)
-{
-	if (cause) {
-		cause->refs++;
-		m->req = cause;
-	}
-	*c->out_tail = m;
-	c->out_tail = &m->next;
-	c->out_bytes += msg_bytes(m);
-	c->store->nr_msgs++;
-	lst_charge(c->dom, (int64_t)msg_bytes(m));
-	make_dirty(c);
-}
-
-static void msg_free(struct lst_conn *c, struct lst_msg *m)
-{
-	unhash(c->store, m);
-	c->out_bytes -= msg_bytes(m);
-	c->store->nr_msgs--;
-	lst_charge(c->dom, -(int64_t)msg_bytes(m));
-	lst_req_put(c->store, m->req);
-	free(m);
-}
-
-int lst_reply(struct lst_conn *c, uint32_t type, const void *data, uint32_t len)
-{
-	struct xsd_sockmsg hdr = { type, c->hdr.req_id, c->hdr.tx_id, len };
-	struct lst_msg *m;
-
-	if (len > XENSTORE_PAYLOAD_MAX)
-		return E2BIG;
-	m = msg_new(c, &hdr);
-	if (!m)
-		return ENOMEM;
-	if (len)
-		memcpy(m->bytes + sizeof(hdr), data, len);
-	queue(c, m, c->req);
-	return 0;
-}
-
-void lst_event(struct lst_conn *c, struct lst_req *cause, const char *path, const char *token)
-{
-	size_t plen = strlen(path) + 1, tlen = strlen(token) + 1;
-	struct xsd_sockmsg hdr = { XS_WATCH_EVENT, 0, 0, (uint32_t)(plen + tlen) };
-	struct lst *st = c->store;
-	struct lst_msg *m, *o;
-
-	if (plen + tlen > XENSTORE_PAYLOAD_MAX || c->dead)
-		return; /* the protocol can not carry it */
-	if (lst_over_memory(st, c->dom, sizeof(*m) + sizeof(hdr) + hdr.len)) {
-		st->dropped++;
-		return;
-	}
-	if (lst_privileged(c->dom) && st->quota.backlog_max && c->out_bytes > st->quota.backlog_max) {
-		c->dead = true; /* freed in its turn: we may be looking at its watches */
-		make_runnable(c);
-		return;
-	}
-	m = msg_new(c, &hdr);
-	if (!m) {
-		st->dropped++;
-		return;
-	}
-	memcpy(m->bytes + sizeof(hdr), path, plen);
-	memcpy(m->bytes + sizeof(hdr) + plen, token, tlen);
-	m->event = true;
-	m->hash = event_hash(c, m->bytes + sizeof(hdr), hdr.len);
-	for (o = st->event_buckets[m->hash & (st->nr_event_buckets - 1)]; o; o = o->hash_next)
-		if (o->hash == m->hash && o->conn == c && o->len == m->len &&
-		    memcmp(o->bytes + sizeof(hdr), m->bytes + sizeof(hdr), hdr.len) == 0) {
-			st->merged++;
-			free(m);
-			return;
-		}
-	grow_events(st);
-	m->hash_next = st->event_buckets[m->hash & (st->nr_event_buckets - 1)];
-	st->event_buckets[m->hash & (st->nr_event_buckets - 1)] = m;
-	m->hashed = true;
-	st->nr_hashed++;
-	st->events++;
-	queue(c, m, cause);
-}
-
-unsigned lst_conn_output(struct lst_conn *c, struct iovec *iov, unsigned nr)
-{
-	struct lst_msg *m;
-	unsigned n;
-
-	for (n = 0, m = c->out; m && n < nr; m = m->next, n++) {
-		iov[n].iov_base = m->bytes + m->sent;
-		iov[n].iov_len = m->len - m->sent;
-	}
-	return n;
-}
-
-void lst_conn_sent(struct lst_conn *c, size_t len)
-{
-	bool was_full = c->out_bytes >= UNREAD_MAX;
-	struct lst_msg *m;
-
-	while (len > 0 && (m = c->out)) {
-		unhash(c->store, m);
-		if (len < m->len - m->sent) {
-			m->sent += (uint32_t)len;
-			break;
-		}
-		len -= m->len - m->sent;
-		c->out = m->next;
-		if (!c->out)
-			c->out_tail = &c->out;
-		msg_free(c, m);
-	}
-	if (was_full && c->out_bytes < UNREAD_MAX)
-		make_runnable(c);
 }
 
 /* ---- begin and end ---------------------------------------------------------------------------------- */
@@ -341,7 +168,7 @@ void lst_conn_kill(struct lst_conn *c)
 		lst_txn_free(c->txns);
 	while ((m = c->out)) {
 		c->out = m->next;
-		msg_free(c, m);
+		lst_msg_free(c, m);
 	}
 	leave_lists(c);
 	c->io->closed(c->io_arg);
@@ -364,7 +191,7 @@ uint8_t *lst_conn_space(struct lst_conn *c, uint32_t *len)
 void lst_conn_input(struct lst_conn *c, uint32_t len)
 {
 	c->in_len += len;
-	make_runnable(c);
+	lst_make_runnable(c);
 }
 
 static bool may_be_served(struct lst_conn *c)
@@ -372,7 +199,7 @@ static bool may_be_served(struct lst_conn *c)
 	const struct lst *st = c->store;
 
 	if (lst_privileged(c->dom))
-		return c->out_bytes < UNREAD_MAX;
+		return c->out_bytes < LST_UNREAD_MAX;
 	if (c->dom->outstanding >= st->quota.outstanding)
 		return false;
 	if (st->protect && st->protect != c->dom && lst_op_changes(c->hdr.type, c->hdr.tx_id)) {
@@ -424,7 +251,7 @@ static bool turn(struct lst_conn *c)
 		c->in_off += (uint32_t)sizeof(c->hdr);
 		serve(c);
 		c->in_off += c->hdr.len;
-		make_dirty(c);
+		lst_make_dirty(c);
 	}
 	return true;
 }
@@ -454,7 +281,7 @@ void lst_run(struct lst *st)
 			c->io->ready(c->io_arg);
 			lst_conn_kill(c);
 		} else if (more) {
-			make_runnable(c);
+			lst_make_runnable(c);
 		}
 	}
 	while ((c = st->dirty)) {

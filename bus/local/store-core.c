@@ -5,7 +5,8 @@
 #include <string.h>
 #include "store-int.h"
 
-int lst_core_new(struct lst **out, const struct pvb_store_quota *quota, bool (*exists)(void *arg, uint32_t domid), void *arg)
+int lst_core_new(struct lst **out, const struct pvb_store_quota *quota, bool (*exists)(void *arg, uint32_t domid),
+		 void *arg)
 {
 	struct lst *st = calloc(1, sizeof(*st));
 	unsigned i;

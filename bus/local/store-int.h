@@ -280,7 +280,8 @@ int lst_set_perms(struct lst_conn *c, struct lst_txn *t, const char *path, const
 		  struct lst_perms *perms);
 int lst_remove(struct lst_conn *c, struct lst_txn *t, const char *path, const struct lst_seen *seen);
 /* Names of the children, each with its NUL, in order of creation; malloc'ed. */
-int lst_list(struct lst *st, struct lst_txn *t, const char *path, const struct lst_seen *seen, char **names, uint32_t *len);
+int lst_list(struct lst *st, struct lst_txn *t, const char *path, const struct lst_seen *seen, char **names,
+	     uint32_t *len);
 
 /* store-txn.c */
 int lst_txn_new(struct lst_conn *c, struct lst_txn **out);
@@ -308,16 +309,13 @@ void lst_fire_node(struct lst *st, struct lst_req *cause, const struct lst_node 
 void lst_fire_special(struct lst *st, const char *name);
 
 /* store-conn.c */
-int lst_conn_new(struct lst *st, uint32_t domid, const struct lst_io *io, void *io_arg, struct lst_conn **out); /* -errno */
+int lst_conn_new(struct lst *st, uint32_t domid, const struct lst_io *io, void *io_arg,
+		 struct lst_conn **out); /* -errno */
 void lst_conn_kill(struct lst_conn *c);      /* freed at once; if it is the current one, after its request */
 uint8_t *lst_conn_space(struct lst_conn *c, uint32_t *len); /* where to put input; *len 0: none is wanted now */
 void lst_conn_input(struct lst_conn *c, uint32_t len);
-/* What to send next: up to nr pieces; how many.  Then say how much of it went out. */
-struct iovec;
-unsigned lst_conn_output(struct lst_conn *c, struct iovec *iov, unsigned nr);
-void lst_conn_sent(struct lst_conn *c, size_t len);
-int lst_reply(struct lst_conn *c, uint32_t type, const void *data, uint32_t len);
-void lst_event(struct lst_conn *c, struct lst_req *cause, const char *path, const char *token);
+void lst_make_runnable(struct lst_conn *c);  /* it gets a turn */
+void lst_make_dirty(struct lst_conn *c);     /* it is told that it has output, or room for input */
 void lst_run(struct lst *st);                /* everything that can be done now */
 bool lst_has_work(const struct lst *st);
 void lst_tick(struct lst *st);               /* timeouts; st->now_ms has been set */
@@ -327,6 +325,16 @@ void lst_commit_failed(struct lst_conn *c);  /* by a conflict: give it a better 
 void lst_commit_done(struct lst_conn *c);
 void lst_end_window(struct lst *st);
 
+/* store-msg.c */
+#define LST_UNREAD_MAX (256u << 10) /* output of a client of domain 0 above which it is not served */
+int lst_reply(struct lst_conn *c, uint32_t type, const void *data, uint32_t len);
+void lst_event(struct lst_conn *c, struct lst_req *cause, const char *path, const char *token);
+/* What to send next: up to nr pieces; how many.  Then say how much of it went out. */
+struct iovec;
+unsigned lst_conn_output(struct lst_conn *c, struct iovec *iov, unsigned nr);
+void lst_conn_sent(struct lst_conn *c, size_t len);
+void lst_msg_free(struct lst_conn *c, struct lst_msg *m); /* one that is not queued any more */
+
 /* store-ops.c: carry out the request in c->hdr with this payload; an errno to be answered, or 0 */
 int lst_op(struct lst_conn *c, const char *in, uint32_t len);
 bool lst_op_changes(uint32_t type, uint32_t tx_id);
@@ -334,7 +342,8 @@ bool lst_path_valid(const struct lst *st, const char *path);
 const char *lst_error_name(int e);
 
 /* store-core.c */
-int lst_core_new(struct lst **out, const struct pvb_store_quota *quota, bool (*exists)(void *arg, uint32_t domid), void *arg);
+int lst_core_new(struct lst **out, const struct pvb_store_quota *quota, bool (*exists)(void *arg, uint32_t domid),
+		 void *arg);
 void lst_core_free(struct lst *st);
 
 /* store-check.c: NULL, or what is wrong */

@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The requests: what each wants for arguments, whether the asker may, and what it is answered.  The table
- * at the end lists them all. */
+ * at the end lists them all; those for toolstacks are in store-admin.c. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "store-int.h"
-
-/* One request while it is carried out. */
-struct op {
-	struct lst *st;
-	struct lst_conn *c;
-	struct lst_dom *dom;
-	struct lst_txn *t;
-	const char *in;
-	uint32_t len;
-	char path[LST_PATH_MAX + 1];
-	bool relative;
-};
+#include "store-ops.h"
 
 const char *lst_error_name(int e)
 {
@@ -31,13 +19,12 @@ const char *lst_error_name(int e)
 
 /* ---- arguments -------------------------------------------------------------------------------------- */
 
-static int ack(struct op *op)
+int lst_op_ack(struct op *op)
 {
 	return lst_reply(op->c, op->c->hdr.type, "OK", 3);
 }
 
-/* Exactly nr strings, each with its NUL, and nothing behind them. */
-static bool strings(const struct op *op, const char **s, unsigned nr)
+bool lst_op_strings(const struct op *op, const char **s, unsigned nr)
 {
 	const char *p = op->in, *end = op->in + op->len, *nul;
 	unsigned i;
@@ -51,7 +38,7 @@ static bool strings(const struct op *op, const char **s, unsigned nr)
 	return p == end;
 }
 
-static bool number(const char *s, uint32_t max, uint32_t *v)
+bool lst_number(const char *s, uint32_t max, uint32_t *v)
 {
 	size_t len = strlen(s);
 	unsigned long n;
@@ -150,7 +137,7 @@ static int op_read(struct op *op)
 	const char *path;
 	int rc;
 
-	if (!strings(op, &path, 1))
+	if (!lst_op_strings(op, &path, 1))
 		return EINVAL;
 	rc = get_node(op, path, LST_R, &seen);
 	return rc ? rc : lst_reply(op->c, XS_READ, seen.value ? seen.value->bytes : "", lst_value_len(seen.value));
@@ -164,7 +151,7 @@ static int op_directory(struct op *op)
 	uint32_t len;
 	int rc;
 
-	if (!strings(op, &path, 1))
+	if (!lst_op_strings(op, &path, 1))
 		return EINVAL;
 	rc = get_node(op, path, LST_R, &seen);
 	if (rc == 0)
@@ -185,7 +172,7 @@ static int op_directory_part(struct op *op)
 	const char *arg[2];
 	int rc;
 
-	if (!strings(op, arg, 2) || !number(arg[1], UINT32_MAX, &off))
+	if (!lst_op_strings(op, arg, 2) || !lst_number(arg[1], UINT32_MAX, &off))
 		return EINVAL;
 	rc = get_node(op, arg[0], LST_R, &seen);
 	if (rc == 0)
@@ -221,7 +208,7 @@ static int op_write(struct op *op)
 		rc = lst_write(op->c, op->t, op->path, &seen, value, len);
 	else if (rc == ENOENT)
 		rc = lst_create(op->c, op->t, op->path, value, len);
-	return rc ? rc : ack(op);
+	return rc ? rc : lst_op_ack(op);
 }
 
 static int op_mkdir(struct op *op)
@@ -230,12 +217,12 @@ static int op_mkdir(struct op *op)
 	const char *path;
 	int rc;
 
-	if (!strings(op, &path, 1))
+	if (!lst_op_strings(op, &path, 1))
 		return EINVAL;
 	rc = get_node(op, path, LST_W, &seen);
 	if (rc == ENOENT)
 		rc = lst_create(op->c, op->t, op->path, NULL, 0);
-	return rc ? rc : ack(op);
+	return rc ? rc : lst_op_ack(op);
 }
 
 static int op_rm(struct op *op)
@@ -245,7 +232,7 @@ static int op_rm(struct op *op)
 	char *slash;
 	int rc;
 
-	if (!strings(op, &path, 1))
+	if (!lst_op_strings(op, &path, 1))
 		return EINVAL;
 	rc = get_node(op, path, LST_W, &seen);
 	if (rc == 0 && op->path[1] == '\0')
@@ -260,7 +247,7 @@ static int op_rm(struct op *op)
 		if (rc == 0)
 			rc = above.is_there ? 0 : ENOENT;
 	}
-	return rc ? rc : ack(op);
+	return rc ? rc : lst_op_ack(op);
 }
 
 static int op_get_perms(struct op *op)
@@ -271,7 +258,7 @@ static int op_get_perms(struct op *op)
 	const char *path;
 	int rc, n;
 
-	if (!strings(op, &path, 1))
+	if (!lst_op_strings(op, &path, 1))
 		return EINVAL;
 	n = special(path);
 	if (n >= 0) {
@@ -296,7 +283,7 @@ static int set_special(struct op *op, int which, struct lst_perms *perms)
 	}
 	lst_perms_put(op->st->special[which]);
 	op->st->special[which] = perms;
-	return ack(op);
+	return lst_op_ack(op);
 }
 
 static int op_set_perms(struct op *op)
@@ -326,7 +313,7 @@ static int op_set_perms(struct op *op)
 		return rc;
 	}
 	rc = lst_set_perms(op->c, op->t, op->path, &seen, perms);
-	return rc ? rc : ack(op);
+	return rc ? rc : lst_op_ack(op);
 }
 
 /* ---- watches ---------------------------------------------------------------------------------------- */
@@ -347,13 +334,13 @@ static int op_watch(struct op *op)
 	const char *arg[2];
 	int rc;
 
-	if (!strings(op, arg, 2))
+	if (!lst_op_strings(op, arg, 2))
 		return EINVAL;
 	rc = watch_path(op, arg[0]);
 	if (rc == 0)
 		rc = lst_watch_add(op->c, op->path, op->relative, arg[1]);
 	if (rc == 0)
-		rc = ack(op);
+		rc = lst_op_ack(op);
 	if (rc == 0) /* once up front, as the path was given; nobody is charged for it */
 		lst_event(op->c, NULL, arg[0], arg[1]);
 	return rc;
@@ -364,12 +351,12 @@ static int op_unwatch(struct op *op)
 	const char *arg[2];
 	int rc;
 
-	if (!strings(op, arg, 2))
+	if (!lst_op_strings(op, arg, 2))
 		return EINVAL;
 	rc = full_path(op, arg[0]);
 	if (rc == 0)
 		rc = lst_watch_del(op->c, op->path, arg[1]);
-	return rc ? rc : ack(op);
+	return rc ? rc : lst_op_ack(op);
 }
 
 static int op_reset_watches(struct op *op)
@@ -377,7 +364,7 @@ static int op_reset_watches(struct op *op)
 	lst_watch_drop_all(op->c);
 	while (op->c->txns)
 		lst_txn_free(op->c->txns);
-	return ack(op);
+	return lst_op_ack(op);
 }
 
 /* ---- transactions ----------------------------------------------------------------------------------- */
@@ -405,7 +392,7 @@ static int op_transaction_end(struct op *op)
 	const char *arg;
 	int rc = 0;
 
-	if (!strings(op, &arg, 1) || (strcmp(arg, "T") != 0 && strcmp(arg, "F") != 0))
+	if (!lst_op_strings(op, &arg, 1) || (strcmp(arg, "T") != 0 && strcmp(arg, "F") != 0))
 		return EINVAL;
 	if (!op->t)
 		return ENOENT;
@@ -416,176 +403,7 @@ static int op_transaction_end(struct op *op)
 		lst_commit_failed(op->c);
 	else if (arg[0] == 'T')
 		lst_commit_done(op->c);
-	return rc ? rc : ack(op);
-}
-
-/* ---- domains ---------------------------------------------------------------------------------------- */
-
-static int op_introduce(struct op *op)
-{
-	struct lst_dom *dom;
-	struct lst_conn *c;
-	const char *arg[3];
-	uint32_t domid, port;
-
-	/* the page and the port of Xen's ring mean nothing here: a domain has its socket */
-	if (!strings(op, arg, 3) || !number(arg[0], LST_NR_DOMIDS - 1, &domid) || !number(arg[2], UINT32_MAX, &port) ||
-	    domid == 0)
-		return EINVAL;
-	dom = lst_dom(op->st, domid);
-	if (!dom) {
-		if (!op->st->exists(op->st->arg, domid))
-			return ENOENT;
-		return lst_domain_introduce(op->st, domid) < 0 ? ENOMEM : ack(op);
-	}
-	for (c = dom->first; c; c = c->dom_next) {
-		lst_watch_drop_all(c);
-		while (c->txns)
-			lst_txn_free(c->txns);
-	}
-	return ack(op);
-}
-
-static int domain_arg(struct op *op, struct lst_dom **dom)
-{
-	const char *arg;
-	uint32_t domid;
-
-	if (!strings(op, &arg, 1) || !number(arg, LST_NR_DOMIDS - 1, &domid) || domid == 0)
-		return EINVAL;
-	*dom = lst_dom(op->st, domid);
-	return *dom ? 0 : ENOENT;
-}
-
-static int op_release(struct op *op)
-{
-	struct lst_dom *dom;
-	int rc = domain_arg(op, &dom);
-
-	if (rc == 0)
-		rc = lst_dom_release(op->st, dom);
-	return rc ? rc : ack(op);
-}
-
-static int op_resume(struct op *op)
-{
-	struct lst_dom *dom;
-	int rc = domain_arg(op, &dom);
-
-	if (rc)
-		return rc;
-	dom->shutdown = false;
-	return ack(op);
-}
-
-static int op_set_target(struct op *op)
-{
-	struct lst_dom *dom, *target;
-	const char *arg[2];
-	uint32_t a, b;
-
-	if (!strings(op, arg, 2) || !number(arg[0], LST_NR_DOMIDS - 1, &a) || !number(arg[1], LST_NR_DOMIDS - 1, &b))
-		return EINVAL;
-	dom = lst_dom(op->st, a);
-	target = lst_dom(op->st, b);
-	if (!dom || !target)
-		return ENOENT;
-	if (a == 0 || b == 0)
-		return EINVAL;
-	dom->target = b;
-	dom->target_generation = target->generation;
-	return ack(op);
-}
-
-static int op_get_domain_path(struct op *op)
-{
-	const char *arg;
-	uint32_t domid;
-	char buf[32];
-
-	if (!strings(op, &arg, 1) || !number(arg, 65535, &domid))
-		return EINVAL;
-	snprintf(buf, sizeof(buf), "/local/domain/%u", domid);
-	return lst_reply(op->c, XS_GET_DOMAIN_PATH, buf, (uint32_t)strlen(buf) + 1);
-}
-
-static int op_is_domain_introduced(struct op *op)
-{
-	const char *arg;
-	uint32_t domid;
-
-	if (!strings(op, &arg, 1) || !number(arg, 65535, &domid))
-		return EINVAL;
-	return lst_reply(op->c, XS_IS_DOMAIN_INTRODUCED, domid == PVB_DOMID_SELF || lst_dom(op->st, domid) ? "T" : "F", 2);
-}
-
-/* ---- control ---------------------------------------------------------------------------------------- */
-
-static int control_quota(struct op *op, const char *domid)
-{
-	const struct pvb_store_quota *q = &op->st->quota;
-	const struct lst_dom *dom;
-	char buf[1024];
-	uint32_t id;
-
-	if (!domid) {
-		snprintf(buf, sizeof(buf),
-			 "nodes           %u\nwatches         %u\ntransactions    %u\noutstanding     %u\n"
-			 "txn-nodes       %u\nperms           %u\nnode-size       %u\npath-max        %u\n"
-			 "memory-soft     %u\nmemory-hard     %u\nevent-timeout   %u ms\nconnections     %u\n",
-			 q->nodes, q->watches, q->transactions, q->outstanding, q->txn_nodes, q->perms, q->node_size,
-			 q->path_max, q->memory_soft, q->memory_hard, q->event_timeout_ms, q->connections);
-		return lst_reply(op->c, XS_CONTROL, buf, (uint32_t)strlen(buf) + 1);
-	}
-	if (!number(domid, LST_NR_DOMIDS - 1, &id))
-		return EINVAL;
-	dom = lst_dom(op->st, id);
-	if (!dom)
-		return ENOENT;
-	snprintf(buf, sizeof(buf),
-		 "Domain %u:\nnodes           %u\nwatches         %u\ntransactions    %u\noutstanding     %u\n"
-		 "connections     %u\nmemory          %llu\nmemory-peak     %llu%s\n",
-		 id, dom->nodes, dom->watches, dom->txns, dom->outstanding, dom->conns, (unsigned long long)dom->memory,
-		 (unsigned long long)dom->peak, dom->peak > q->memory_soft && id ? " (above soft quota)" : "");
-	return lst_reply(op->c, XS_CONTROL, buf, (uint32_t)strlen(buf) + 1);
-}
-
-static int control_stats(struct op *op)
-{
-	const struct lst *st = op->st;
-	char buf[512];
-
-	snprintf(buf, sizeof(buf),
-		 "nodes           %u\nwatches         %u\ntransactions    %u\nconnections     %u\nrequests        %llu\n"
-		 "events          %llu\nevents-merged   %llu\nevents-dropped  %llu\nconflicts       %llu\n",
-		 st->tree.nr_nodes, st->nr_watches, st->nr_txns, st->nr_conns, (unsigned long long)st->requests,
-		 (unsigned long long)st->events, (unsigned long long)st->merged, (unsigned long long)st->dropped,
-		 (unsigned long long)st->conflicts);
-	return lst_reply(op->c, XS_CONTROL, buf, (uint32_t)strlen(buf) + 1);
-}
-
-static int op_control(struct op *op)
-{
-	static const char help[] = "check\nhelp\nquota [<domid>]\nstats\n";
-	const char *arg[2] = { NULL, NULL }, *wrong;
-
-	if (!strings(op, arg, 1)) {
-		if (!strings(op, arg, 2) || strcmp(arg[0], "quota") != 0)
-			return EINVAL;
-	} else {
-		arg[1] = NULL;
-	}
-	if (strcmp(arg[0], "help") == 0)
-		return lst_reply(op->c, XS_CONTROL, help, sizeof(help));
-	if (strcmp(arg[0], "quota") == 0)
-		return control_quota(op, arg[1]);
-	if (strcmp(arg[0], "stats") == 0)
-		return control_stats(op);
-	if (strcmp(arg[0], "check") == 0) {
-		wrong = lst_check(op->st);
-		return lst_reply(op->c, XS_CONTROL, wrong ? wrong : "OK", (uint32_t)strlen(wrong ? wrong : "OK") + 1);
-	}
-	return EINVAL;
+	return rc ? rc : lst_op_ack(op);
 }
 
 /* ---- the table -------------------------------------------------------------------------------------- */
@@ -598,7 +416,7 @@ static const struct {
 	int (*fn)(struct op *op);
 	unsigned flags;
 } table[XS_TYPE_COUNT] = {
-	[XS_CONTROL] = { op_control, PRIV | NO_TXN },
+	[XS_CONTROL] = { lst_op_control, PRIV | NO_TXN },
 	[XS_DIRECTORY] = { op_directory, 0 },
 	[XS_READ] = { op_read, 0 },
 	[XS_GET_PERMS] = { op_get_perms, 0 },
@@ -606,16 +424,16 @@ static const struct {
 	[XS_UNWATCH] = { op_unwatch, NO_TXN },
 	[XS_TRANSACTION_START] = { op_transaction_start, 0 },
 	[XS_TRANSACTION_END] = { op_transaction_end, CHANGES },
-	[XS_INTRODUCE] = { op_introduce, PRIV | NO_TXN },
-	[XS_RELEASE] = { op_release, PRIV | NO_TXN },
-	[XS_GET_DOMAIN_PATH] = { op_get_domain_path, NO_TXN },
+	[XS_INTRODUCE] = { lst_op_introduce, PRIV | NO_TXN },
+	[XS_RELEASE] = { lst_op_release, PRIV | NO_TXN },
+	[XS_GET_DOMAIN_PATH] = { lst_op_get_domain_path, NO_TXN },
 	[XS_WRITE] = { op_write, CHANGES },
 	[XS_MKDIR] = { op_mkdir, CHANGES },
 	[XS_RM] = { op_rm, CHANGES },
 	[XS_SET_PERMS] = { op_set_perms, CHANGES },
-	[XS_IS_DOMAIN_INTRODUCED] = { op_is_domain_introduced, PRIV | NO_TXN },
-	[XS_RESUME] = { op_resume, PRIV | NO_TXN },
-	[XS_SET_TARGET] = { op_set_target, PRIV | NO_TXN },
+	[XS_IS_DOMAIN_INTRODUCED] = { lst_op_is_domain_introduced, PRIV | NO_TXN },
+	[XS_RESUME] = { lst_op_resume, PRIV | NO_TXN },
+	[XS_SET_TARGET] = { lst_op_set_target, PRIV | NO_TXN },
 	[XS_RESET_WATCHES] = { op_reset_watches, NO_TXN },
 	[XS_DIRECTORY_PART] = { op_directory_part, 0 },
 };

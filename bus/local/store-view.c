@@ -82,7 +82,8 @@ static bool hidden(const struct lst_txn *t, const char *dir, const char *name)
 	return tn && tn->changed && !tn->is_there;
 }
 
-int lst_list(struct lst *st, struct lst_txn *t, const char *path, const struct lst_seen *seen, char **names, uint32_t *len)
+int lst_list(struct lst *st, struct lst_txn *t, const char *path, const struct lst_seen *seen, char **names,
+	     uint32_t *len)
 {
 	const struct lst_node *n;
 	const struct lst_tnode *tn;

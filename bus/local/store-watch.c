@@ -179,7 +179,8 @@ static void fire(const struct change *ch, enum lst_fire how)
 void lst_fire_node(struct lst *st, struct lst_req *cause, const struct lst_node *n, const char *path, enum lst_fire how,
 		   const struct lst_perms *old)
 {
-	struct change ch = { st, cause, path, n->perms, old == n->perms ? NULL : old, n->parent ? n->parent->perms : NULL };
+	struct change ch = { st, cause, path, n->perms, old == n->perms ? NULL : old,
+			     n->parent ? n->parent->perms : NULL };
 
 	fire(&ch, how);
 }
