@@ -625,7 +625,7 @@ void fback_remove(struct fback *fb, bool graceful)
 	snprintf(spec, sizeof(spec), "local:%s:0", fb->fabric);
 	if (graceful && pvb_store_open(&tool, spec, NULL) == 0) {
 		/* the front end follows our 5 and our loop answers its 6: this thread only waits */
-		pvb_rescind(tool, &fb->id, 5000, NULL);
+		pvb_rescind(tool, &fb->id, 30000, NULL);
 		pvb_store_close(tool);
 	} else {
 		call(fb, do_remove, NULL);
