@@ -456,7 +456,7 @@ static void on_front(void *arg, const char *path)
 		break;
 	case 6:
 		disconnect(fb);
-		if (fb->state > 2 && fb->state < 6)
+		if (fb->state >= 2 && fb->state < 6) /* 2: its 5 and 6 may come as one event */
 			set_state(fb, 6);
 		break;
 	}
