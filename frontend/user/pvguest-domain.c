@@ -1,8 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* What a guest's kernel does in the store, and tells the hypervisor, beside its devices. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "pvguest.h"
+
+#define PULSE_MS 5000
+
+/* libxenstore tells nobody when its connection ends, as it does when the domain is destroyed. */
+static void pulse(void *arg)
+{
+	struct program *p = arg;
+	char *value = NULL;
+	int rc = pvb_store_read(p->st, PVB_NO_TXN, p->home, &value);
+
+	free(value);
+	p->deaf = rc == 0 || rc == -ENOENT || rc == -EACCES ? 0 : p->deaf + 1;
+	if (p->deaf >= 2) {
+		fprintf(stderr, "pvguest: the store does not answer any more (%s): the domain has ended\n", strerror(-rc));
+		p->status = 1;
+		p->stop = true;
+		return;
+	}
+	pvb_loop_timer(p->loop, PULSE_MS, pulse, p, &p->pulse);
+}
 
 static int take_request(struct pvb_store *st, pvb_txn t, void *arg)
 {
@@ -48,6 +69,7 @@ void announce(struct program *p)
 	}
 	snprintf(path, sizeof(path), "%s/control/shutdown", p->home);
 	pvb_store_watch(p->st, path, on_shutdown, p, &p->watch_shutdown);
+	pvb_loop_timer(p->loop, PULSE_MS, pulse, p, &p->pulse);
 }
 
 /* What a kernel tells the hypervisor when it is done; only the local fabric's domains end with a process. */

@@ -178,13 +178,14 @@ static void end(struct program *p)
 		print_stats(p);
 	for (unsigned i = 0; i < p->nr; i++)
 		pvf_disk_close(&p->disks[i].disk, 0);
-	if (p->guest != NULL)
+	if (p->guest != NULL && p->deaf == 0)
 		report_shutdown(p);
 	pvf_guest_free(p->guest);
 	pvb_store_close(p->st);
 	pvb_hv_close(p->hv);
 	pvb_source_free(&p->signals);
 	pvb_source_free(&p->patience);
+	pvb_source_free(&p->pulse);
 	pvb_loop_free(p->loop);
 	if (p->signal_fd >= 0)
 		close(p->signal_fd);

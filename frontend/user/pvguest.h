@@ -51,7 +51,8 @@ struct program {
 	struct nbd_server *nbd;
 	struct nbd_stats nbd_stats; /* its last ones, when it is gone */
 	struct pvb_watch *watch_devices, *watch_shutdown;
-	struct pvb_source *signals, *patience;
+	struct pvb_source *signals, *patience, *pulse;
+	unsigned deaf;            /* times in a row the store did not answer */
 	int signal_fd;
 	struct disk disks[PVGUEST_DISKS];
 	unsigned nr;
