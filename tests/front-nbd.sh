@@ -32,7 +32,7 @@ cleanup() {
 	local rc=$?
 
 	trap - EXIT
-	[ $rc -eq 0 ] || { echo "---- pvbackd:"; tail -n 20 pvbackd.log; echo "---- guest:"; tail -n 20 guest.log; } 2>/dev/null
+	[ $rc -eq 0 ] || tail -n 20 pvbackd.log guest.log 2>/dev/null
 	end "$guest"
 	end "$backd"
 	[ ! -s localpid ] || end "$(cat localpid)"
@@ -72,7 +72,8 @@ cat >g.cfg <<-END
 	name = "g"
 	memory = 128
 	guest = "sleep 1000"
-	disk = [ "format=raw,vdev=xvda,access=rw,target=$dir/a.img", "format=raw,vdev=xvdb,access=rw,target=$dir/b.img" ]
+	disk = [ "format=raw,vdev=xvda,access=rw,target=$dir/a.img",
+	         "format=raw,vdev=xvdb,access=rw,target=$dir/b.img" ]
 END
 must pvl --host "local:$fabric" create "$dir/g.cfg"
 domid=$(pvl --host "local:$fabric" domid g) || fail "domid"
@@ -92,8 +93,8 @@ done
 
 # --- copy out and in, over each shape of ring
 n=0
-for shape in "--queues 1 --ring-order 0 --indirect off" "--queues 8 --ring-order 4 --persistent" "--abi 32 --indirect 64" \
-	"--queues 2 --pool 12 --buffer 128k"; do
+for shape in "--queues 1 --ring-order 0 --indirect off" "--queues 8 --ring-order 4 --persistent" \
+	"--abi 32 --indirect 64" "--queues 2 --pool 12 --buffer 128k"; do
 	rm -f copy.img
 	dd if=/dev/zero of=b.img bs=1M count=64 conv=notrunc status=none
 	# shellcheck disable=SC2086,SC2016
@@ -139,8 +140,8 @@ else
 	skipped="$skipped qemu-img"
 fi
 if command -v fio >/dev/null && fio --enghelp 2>/dev/null | grep -q nbd; then
-	must fio --name=v --ioengine=nbd --uri="$uri" --rw=randwrite --bsrange=512-128k --bs_unaligned=0 --blockalign=512 \
-		--iodepth=32 --size=32M --verify=crc32c --verify_fatal=1 --do_verify=1 --randseed=1
+	must fio --name=v --ioengine=nbd --uri="$uri" --rw=randwrite --bsrange=512-128k --bs_unaligned=0 \
+		--blockalign=512 --iodepth=32 --size=32M --verify=crc32c --verify_fatal=1 --do_verify=1 --randseed=1
 	echo "fio randwrite and verify: right"
 else
 	skipped="$skipped fio's-nbd-engine"

@@ -17,7 +17,8 @@ static void pulse(void *arg)
 	free(value);
 	p->deaf = rc == 0 || rc == -ENOENT || rc == -EACCES ? 0 : p->deaf + 1;
 	if (p->deaf >= 2) {
-		fprintf(stderr, "pvguest: the store does not answer any more (%s): the domain has ended\n", strerror(-rc));
+		fprintf(stderr, "pvguest: the store does not answer any more (%s): the domain has ended\n",
+			strerror(-rc));
 		p->status = 1;
 		p->stop = true;
 		return;
