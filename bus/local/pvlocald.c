@@ -167,16 +167,17 @@ static void ready(void *arg)
 	int *parent = arg, null;
 
 	write_pidfile();
+	if (conf.foreground) {
+		printf("pvlocald: ready, %s\n", conf.dir);
+		fflush(stdout);
+	}
 	if (conf.ready_fd >= 0) {
 		if (write(conf.ready_fd, "\n", 1) != 1)
 			fprintf(stderr, "pvlocald: --ready-fd=%d: %s\n", conf.ready_fd, strerror(errno));
 		close(conf.ready_fd);
 	}
-	if (conf.foreground) {
-		printf("pvlocald: ready, %s\n", conf.dir);
-		fflush(stdout);
+	if (conf.foreground)
 		return;
-	}
 	if (chdir("/") < 0)
 		perror("pvlocald: chdir /");
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
