@@ -525,6 +525,25 @@ static bool plausible(const struct disk_info *info)
 	       info->physical_block <= 1u << 20 && (info->discard_granularity == 0 || info->max_discard >= 512);
 }
 
+/* While the worker was connecting, the front end may have closed and begun anew without our seeing it: its
+ * rings of before would be served, and the new ones never. */
+static bool still_meant(struct vbd *v)
+{
+	struct blk_connect now;
+	struct pvb_error err;
+
+	switch (pvb_state_read(v->sup->store, PVB_NO_TXN, v->front)) {
+	case PVB_INITIALISING:
+	case PVB_INIT_WAIT:
+		return false;
+	case PVB_INITIALISED:
+	case PVB_CONNECTED:
+		return vbd_read_front(v, &now, &err) == 0 && memcmp(&now, &v->connect, sizeof(now)) == 0;
+	default:
+		return true; /* on its way out: the ordinary one */
+	}
+}
+
 void vbd_message(struct vbd *v, struct ipc_msg *m)
 {
 	struct pvb_error clean;
@@ -558,8 +577,12 @@ void vbd_message(struct vbd *v, struct ipc_msg *m)
 			return;
 		}
 		v->phase = VBD_CONNECTED;
-		if (pvb_state_read(v->sup->store, PVB_NO_TXN, v->back) == PVB_INIT_WAIT)
+		if (pvb_state_read(v->sup->store, PVB_NO_TXN, v->back) != PVB_INIT_WAIT)
+			break;
+		if (still_meant(v))
 			set_state(v, PVB_CONNECTED, "rings are mapped");
+		else
+			vbd_quiesce(v); /* and connect to what it has now */
 		break;
 	case IPC_DISCONNECTED:
 		if (v->phase != VBD_DISCONNECTING)
