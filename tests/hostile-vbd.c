@@ -389,6 +389,7 @@ static void the_backend_key_points_elsewhere(void **state)
 static void states_in_any_order(void **state)
 {
 	uint64_t seed = 5, until = pvb_now_ms() + 2000;
+	struct pvb_error err;
 	unsigned fds = entries(backd, "fd"), n = 0;
 
 	connect_or_fail(&liar, &(struct hfront_options){ 0 });
@@ -403,6 +404,13 @@ static void states_in_any_order(void **state)
 	}
 	print_message("%u states\n", n);
 	still_good();
+	begin_anew();
+	/* the back end may still be busy with what it saw in the middle of that, and say so; not for long */
+	for (unsigned i = 0; hfront_connect(&liar, &(struct hfront_options){ 0 }, WAIT_MS, &err) < 0; i++) {
+		if (i == 3)
+			fail_msg("%s", err.text);
+		begin_anew();
+	}
 	begin_anew();
 	works();
 	only_one_worker();
