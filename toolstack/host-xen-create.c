@@ -241,6 +241,8 @@ int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uin
 
 	libxl_domain_config_init(&dc);
 	rc = xen_config_fill(h->p, h, &h->conf, cfg, &dc, err);
+	for (int i = 0; i < dc.num_disks && !rc; i++)
+		rc = xen_disk_served(h, &dc.disks[i], err);
 	if (!rc)
 		rc = build(h, &dc, o->console, &console, domid, err);
 	if (!rc) {

@@ -18,6 +18,7 @@
 #include "output.h"
 #include "release.h"
 #include "state.h"
+#include "statscli.h"
 
 #define CONNECT_MS 20000 /* for a driver to connect, when nobody says otherwise */
 
@@ -113,6 +114,30 @@ static void block_clear(struct block_info *b)
 	free(b->target);
 	free(b->provider);
 	memset(b, 0, sizeof(*b));
+}
+
+int xen_disk_served(struct host *h, const libxl_device_disk *disk, struct pvb_error *err)
+{
+	const char *path = getenv("PVBACKD_SOCKET");
+	struct json_object *req, *reply;
+	struct pvb_error why = { 0 };
+	char buf[128];
+	int rc;
+
+	if (h->p->force || !disk->script || !strstr(disk->script, "block-pvbus") || disk->backend_domid ||
+	    disk->backend_domname)
+		return 0;
+	if (!path) {
+		host_xen.ctl_path(h, buf, sizeof(buf));
+		path = buf;
+	}
+	req = out_obj();
+	out_str(req, "cmd", "devices");
+	rc = statscli_call(path, req, &reply, &why);
+	if (rc)
+		return pvb_err(err, rc, "disk %s is for pvbackd, but: %.150s", disk->vdev, why.text);
+	json_object_put(reply);
+	return 0;
 }
 
 int xen_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
@@ -215,6 +240,9 @@ static int attach(struct host *h, uint32_t domid, libxl_device_disk *disk, bool 
 	uint32_t devid;
 	int rc, left;
 
+	rc = xen_disk_served(h, disk, err);
+	if (rc)
+		return rc;
 	rc = find_block(h, domid, disk->vdev, b, err);
 	if (rc != -ENOENT) {
 		if (!rc)

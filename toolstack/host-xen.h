@@ -67,6 +67,9 @@ int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *
 int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
 
 struct pvb_store *xen_store(struct host *h);
+/* A disk meant for pvbackd while pvbackd does not answer would fail after libxl's 10 s, without saying why:
+ * refuse it at once.  0 for any other disk, and with --force. */
+int xen_disk_served(struct host *h, const libxl_device_disk *disk, struct pvb_error *err);
 int xen_block_list(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
 int xen_block_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
 		     struct json_object **out, struct pvb_error *err);
