@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Unmodified xl and the hotplug script: a target that can not be opened fails xl with the reason and leaves nothing
-# behind; disks come and go while the guest runs; a reboot finds the same disk; xen-blkback is kept away.
+# behind; disks come and go while the guest runs, by our hotplug script and by Xen's own; a reboot finds the same disk; xen-blkback is kept away.
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
 
@@ -56,6 +56,18 @@ xl block-detach g1 xvdb || lab_fail "xl block-detach: status $?"
 xl block-attach g1 "$(spec xvdb /tmp/b.img r)" || lab_fail "xl block-attach, read-only: status $?"
 wait_for 'guest_exec g1 "[ \$(cat /sys/block/xvdb/ro) = 1 ]" 30' 20 "a read-only xvdb" || exit 1
 xl block-detach g1 xvdb || lab_fail "xl block-detach: status $?"
+
+echo "== Xen's own script: a loop device and what it says of itself"
+loop=$(losetup -f --show /tmp/b.img) || lab_fail "no loop device"
+xl block-attach g1 "phy:$loop,xvdb,w" || lab_fail "xl block-attach, phy: status $?"
+wait_for 'guest_exec g1 "[ -b /dev/xvdb ]" 30' 20 "/dev/xvdb in the guest" || exit 1
+[ "$(guest_exec g1 'head -c 11 /dev/xvdb')" = "first words" ] || lab_fail "the guest reads something else by phy:"
+xl block-detach g1 xvdb || lab_fail "xl block-detach, phy: status $?"
+losetup -d "$loop"
+xl block-attach g1 "file:/tmp/b.img,xvdb,r" || lab_fail "xl block-attach, file: status $?"
+wait_for 'guest_exec g1 "[ -b /dev/xvdb ]" 30' 20 "/dev/xvdb in the guest" || exit 1
+[ "$(guest_exec g1 'head -c 11 /dev/xvdb')" = "first words" ] || lab_fail "the guest reads something else by file:"
+xl block-detach g1 xvdb || lab_fail "xl block-detach, file: status $?"
 
 echo "== reboot: the disk comes back"
 guest_exec g1 'echo kept | dd of=/dev/xvda conv=fsync 2>/dev/null' || exit 1
