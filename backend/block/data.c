@@ -145,17 +145,16 @@ void data_fetch_indirect(struct blk_ctx *ctx)
 		}
 	}
 	data_copy_run(ctx);
-	at = 0;
 	for (r = ctx->taken.head; r; r = r->next) {
 		unsigned n = r->nr_ops, left = r->e->nr_segs;
 
 		if (n == 0)
 			continue;
 		r->fetch_status = data_copy_check(r);
-		for (i = 0; i < n; i++, at++) {
+		for (i = 0; r->fetch_status == 0 && i < n; i++) {
 			unsigned here = left < 512 ? left : 512;
 
-			blk_wire_segments(r->e, i * 512, ctx->indirect + at * PVB_PAGE_SIZE, here);
+			blk_wire_segments(r->e, i * 512, ctx->ops[r->first_op + i].dst.local, here);
 			left -= here;
 		}
 		if (r->fetch_status == 0)
