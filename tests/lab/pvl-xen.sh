@@ -90,11 +90,11 @@ for type; do
 
 	# --- pause, rename, keys
 	want 0 '' pause "$g"
-	check "xl sees it paused" sh -c "xl list $g | grep -q -- '--p---'"
+	check "xl sees it paused" sh -c "xl list $g | grep -qE -- '-[b-]p---'"
 	want 1 'paused and can not answer' shutdown "$g"
 	want 0 '' pause "$g"
 	want 0 '' unpause "$g"
-	check "xl sees it unpaused" sh -c "! xl list $g | grep -q -- '--p---'"
+	check "xl sees it unpaused" sh -c "! xl list $g | grep -qE -- '-[b-]p---'"
 	want 0 '' rename "$g" other
 	check "xl sees the new name" test "$(xl domid other)" = "$id"
 	want 0 '' rename "$id" "$g"
@@ -164,7 +164,7 @@ for type; do
 	check "its monitor is gone" wait_for '! monitor_runs' 10
 
 	guest_create "$g" "$type" --disk "$disk" --paused || exit 1
-	want 0 '--p---' list "$g"
+	want 0 '-[b-]p---' list "$g"
 	want 0 'will connect once it runs' block-attach "$g" backendtype=pvbus vdev=xvdb target=/tmp/b.img
 	want 0 '' destroy "$g"
 	assert_clean || failed=1
