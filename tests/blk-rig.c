@@ -120,7 +120,7 @@ void rdev_new(struct rig *r, struct rdev *d, const char *text, const struct blk_
 	static const struct blk_config everything = { .discard = true, .barrier = true, .max_indirect = PVB_VBD_MAX_INDIRECT };
 	int fds[PROVIDER_MAX_FDS];
 	struct pvb_error err = { 0 };
-	struct disk *disk;
+	struct disk *disk = NULL;
 	char identity[64], spec[80];
 	unsigned nr_fds = 0;
 
@@ -262,8 +262,11 @@ void honest(struct rig *r)
 	uint64_t sector = rnd(&r->seed) % 256 * 8;
 	uint8_t *out = hfront_page(&d->front, 0), *in = hfront_page(&d->front, 2);
 
-	for (unsigned i = 0; i < PVB_PAGE_SIZE; i += 64)
-		memcpy(out + i, &(uint32_t){ rnd(&r->seed) }, 4);
+	for (unsigned i = 0; i < PVB_PAGE_SIZE; i += 64) {
+		uint32_t word = (uint32_t)rnd(&r->seed);
+
+		memcpy(out + i, &word, sizeof(word));
+	}
 	hfront_rw(&d->front, slot, BLKIF_OP_WRITE, 11, sector, 0, 1);
 	assert_int_equal(roundtrip(d, slot, 11), BLKIF_RSP_OKAY);
 	memset(in, 0x11, PVB_PAGE_SIZE);

@@ -168,14 +168,17 @@ static void ids_are_the_guests_affair(void **state)
 	hfront_push(&bad.front, 0);
 	rdev_await(&bad, n);
 	for (unsigned i = 0; i < n; i++) {
-		unsigned k = 0;
+		unsigned k;
 
 		assert_int_equal(hfront_response(&bad.front, 0, &rsp, 0), 0);
 		assert_int_equal(rsp.status, 0);
-		while (k < n && (ids[k] != rsp.id || seen[k]))
-			k++;
+		for (k = 0; k < n; k++) {
+			if (ids[k] == rsp.id && !seen[k]) {
+				seen[k] = 1;
+				break;
+			}
+		}
 		assert_true(k < n);
-		seen[k] = 1;
 	}
 	rdev_quiet(&bad, 0);
 	done();

@@ -18,7 +18,7 @@
 #include <xen/io/blkif.h>
 
 #define WAIT_MS 20000
-#define DEVID 51712
+#define DEVID 51712u
 
 static char dir[64], spec[80];
 static struct pvb_fabric *fabric;
