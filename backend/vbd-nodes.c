@@ -266,8 +266,8 @@ static bool has(struct vbd *v, enum pvb_vbd_back key, const char *want)
 
 int vbd_hotplug_done(struct vbd *v)
 {
-	return !has(v, VBD_B_SCRIPT, NULL) || has(v, VBD_B_SCRIPT, "") || has(v, VBD_B_HOTPLUG_STATUS, "connected") ||
-	       has(v, VBD_B_PHYSICAL_DEVICE_PATH, NULL) || has(v, VBD_B_PHYSICAL_DEVICE, NULL);
+	/* physical-device is no sign: Xen's block script writes it before physical-device-path */
+	return !has(v, VBD_B_SCRIPT, NULL) || has(v, VBD_B_SCRIPT, "") || has(v, VBD_B_HOTPLUG_STATUS, "connected");
 }
 
 bool vbd_hotplug_failed(struct vbd *v)
