@@ -222,7 +222,7 @@ void doctor_kernel(struct doctor *d)
 	if (exists(d->sys, "/bus/xen-backend/drivers/vbd"))
 		doctor_find(
 			d, "kernel", "warning",
-			"echo blacklist xen-blkback > /etc/modprobe.d/pvbus.conf; rmmod xen-blkback",
+			"rmmod xen-blkback; /etc/modprobe.d/pvbus-modprobe.conf keeps it from coming back",
 			"xen-blkback is loaded (%u devices bound): it takes every vbd, also those meant for pvbackd",
 			count_bound(d->sys, "/bus/xen-backend/drivers/vbd"));
 	if (access(XEN_SCRIPT_DIR "/block-pvbus", X_OK))
