@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# dom0 comes up under Xen within 15 s (on a machine that is not busy otherwise),
-# offers every guest type, and has no stock back end loaded that would compete
-# with a provider under test.
+# dom0 comes up under Xen, offers every guest type, and has no stock back end
+# loaded that would compete with a provider under test.  How long it took is
+# said, not judged: 7 to 15 s on a quiet machine, twice that on a slow one.
 
 # shellcheck source=lab/tests/common.sh disable=SC2016 # the scripts are for dom0
 . "$(dirname "$0")/common.sh"
@@ -29,6 +29,4 @@ grep -q 'Latest ChangeSet\|Xen version' "$run/dom0/xl-dmesg.log" || fail "no xl 
 [ "$(cat "$run/verdict")" = 0 ] || fail "$run/verdict is not 0"
 seconds=$(sed -n 's/.*up after \([0-9]*\).*/\1/p' "$tmp/err")
 echo "dom0 up after $seconds s"
-load=$(cut -d. -f1 /proc/loadavg)
-[ "$seconds" -le 15 ] || [ "$load" -gt 1 ] || fail "dom0 took $seconds s to come up, 15 are allowed"
 pass
