@@ -94,6 +94,95 @@ const struct pvb_key pvb_vbd_queue[VBD_Q_NR] = {
 	RING_PAGE(14), RING_PAGE(15),
 };
 
+#define TOOL_OURS(n, hi, h) \
+	{ .name = n, .type = PVB_KEY_STR, .writer = PVB_BY_TOOL, .max = hi, .help = h, .extension = true }
+#define MTU_MIN 68
+#define MTU_MAX 65535
+
+const struct pvb_key pvb_vif_back[VIF_B_NR] = {
+	[VIF_B_FRONTEND]      = STR("frontend", PVB_BY_TOOL, PATH_MAX_, "directory of the front end"),
+	[VIF_B_FRONTEND_ID]   = U32("frontend-id", PVB_BY_TOOL, 0, DOMID_MAX, 0, "domain", "domain of the front end"),
+	[VIF_B_ONLINE]        = BOOL("online", PVB_BY_TOOL, 0, "1 while the device is to stay; 0 asks for its removal"),
+	[VIF_B_SCRIPT]        = STR("script", PVB_BY_TOOL, 4096, "hotplug script"),
+	[VIF_B_MAC]           = STR("mac", PVB_BY_TOOL, 17, "address of the NIC in the guest"),
+	[VIF_B_IP]            = STR("ip", PVB_BY_TOOL, 1024, "the only addresses the guest may send from"),
+	[VIF_B_BRIDGE]        = STR("bridge", PVB_BY_TOOL, 1024,
+				    "bridge for the hotplug script; with the script vif-pvbus the port"),
+	[VIF_B_VIFNAME]       = STR("vifname", PVB_BY_TOOL, 64, "name the hotplug script gives the host's interface"),
+	[VIF_B_GATEWAYDEV]    = STR("gatewaydev", PVB_BY_TOOL, 64, "interface for the hotplug script vif-route"),
+	[VIF_B_RATE]          = STR("rate", PVB_BY_TOOL, 64,
+				    "BYTES,USECS: what the guest may send in each such interval; may change at any time"),
+	[VIF_B_MTU]           = U32("mtu", PVB_BY_TOOL, MTU_MIN, MTU_MAX, 1500, "bytes",
+				    "largest packet without its Ethernet header"),
+	[VIF_B_VLAN]          = STR("vlan", PVB_BY_TOOL, 256, "VLAN of a port of a switch"),
+	[VIF_B_HANDLE]        = U32("handle", PVB_BY_TOOL, 0, UINT32_MAX, 0, NULL, "number of the NIC, as DEVID"),
+	[VIF_B_TYPE]          = STR("type", PVB_BY_TOOL, 64, "vif or vif_ioemu"),
+	[VIF_B_PORT]          = TOOL_OURS("port", 1024, "where frames go when there is no hotplug script"),
+	[VIF_B_HOTPLUG_STATUS] = STR("hotplug-status", PVB_BY_TOOL, 64,
+				     "connected or error, from the hotplug script; it stays when the guest reconnects"),
+	[VIF_B_HOTPLUG_ERROR] = STR("hotplug-error", PVB_BY_TOOL, 1024, "why the hotplug script failed"),
+	[VIF_B_STATE]         = U32("state", PVB_BY_BACK, 0, 8, 0, NULL, "xenbus state"),
+	[VIF_B_SG]            = BOOL("feature-sg", PVB_BY_BACK, 0, "packets may have several slots"),
+	[VIF_B_GSO4]          = BOOL("feature-gso-tcpv4", PVB_BY_BACK, 0, "large TCP packets over IPv4 are taken"),
+	[VIF_B_GSO6]          = BOOL("feature-gso-tcpv6", PVB_BY_BACK, 0, "large TCP packets over IPv6 are taken"),
+	[VIF_B_CSUM6]         = BOOL("feature-ipv6-csum-offload", PVB_BY_BACK, 0,
+				     "packets over IPv6 may lack their TCP or UDP checksum"),
+	[VIF_B_RX_COPY]       = BOOL("feature-rx-copy", PVB_BY_BACK, 0, "received data is copied into the guest's pages"),
+	[VIF_B_RX_FLIP]       = BOOL("feature-rx-flip", PVB_BY_BACK, 0, "received data is given as pages: never"),
+	[VIF_B_MULTICAST]     = BOOL("feature-multicast-control", PVB_BY_BACK, 0, "the guest may list its multicast groups"),
+	[VIF_B_DYNAMIC_MULTICAST] = BOOL("feature-dynamic-multicast-control", PVB_BY_BACK, 0,
+					 "request-multicast-control may change while connected"),
+	[VIF_B_SPLIT_EVENTS]  = BOOL("feature-split-event-channels", PVB_BY_BACK, 0,
+				     "sending and receiving may have an event channel each"),
+	[VIF_B_MAX_QUEUES]    = U32("multi-queue-max-queues", PVB_BY_BACK, 1, UINT32_MAX, 1, "queues", "most queues"),
+	[VIF_B_CTRL_RING]     = BOOL("feature-ctrl-ring", PVB_BY_BACK, 0, "there may be a control ring"),
+	[VIF_B_CARRIER]       = BOOL("carrier", PVB_BY_BACK, 1, "the link is up"),
+	[VIF_B_ERROR]         = OURS("error", 1024, "why the back end gave the device up"),
+};
+
+const struct pvb_key pvb_vif_front[VIF_F_NR] = {
+	[VIF_F_BACKEND]       = STR("backend", PVB_BY_TOOL, PATH_MAX_, "directory of the back end"),
+	[VIF_F_BACKEND_ID]    = U32("backend-id", PVB_BY_TOOL, 0, DOMID_MAX, 0, "domain", "domain of the back end"),
+	[VIF_F_HANDLE]        = U32("handle", PVB_BY_TOOL, 0, UINT32_MAX, 0, NULL, "number of the NIC, as DEVID"),
+	[VIF_F_MAC]           = STR("mac", PVB_BY_TOOL, 17, "address of the NIC"),
+	[VIF_F_MTU]           = U32("mtu", PVB_BY_TOOL, MTU_MIN, MTU_MAX, 1500, "bytes",
+				    "largest packet without its Ethernet header"),
+	[VIF_F_TRUSTED]       = BOOL("trusted", PVB_BY_TOOL, 1, "0: the front end must bounce all data"),
+	[VIF_F_STATE]         = U32("state", PVB_BY_FRONT, 0, 8, 0, NULL, "xenbus state"),
+	[VIF_F_NUM_QUEUES]    = U32("multi-queue-num-queues", PVB_BY_FRONT, 1, PVB_VIF_MAX_QUEUES, 1, "queues",
+				    "queues in use"),
+	[VIF_F_RX_COPY]       = BOOL("request-rx-copy", PVB_BY_FRONT, 0, "copy received data: must be 1"),
+	[VIF_F_RX_NOTIFY]     = BOOL("feature-rx-notify", PVB_BY_FRONT, 0, "new receive buffers are notified"),
+	[VIF_F_SG]            = BOOL("feature-sg", PVB_BY_FRONT, 0, "received packets may have several slots"),
+	[VIF_F_GSO4]          = BOOL("feature-gso-tcpv4", PVB_BY_FRONT, 0, "large TCP packets over IPv4 are taken"),
+	[VIF_F_GSO6]          = BOOL("feature-gso-tcpv6", PVB_BY_FRONT, 0, "large TCP packets over IPv6 are taken"),
+	[VIF_F_NO_CSUM4]      = BOOL("feature-no-csum-offload", PVB_BY_FRONT, 0,
+				     "1: packets over IPv4 must have their TCP or UDP checksum"),
+	[VIF_F_CSUM6]         = BOOL("feature-ipv6-csum-offload", PVB_BY_FRONT, 0,
+				     "packets over IPv6 may lack their TCP or UDP checksum"),
+	[VIF_F_REQUEST_MULTICAST] = BOOL("request-multicast-control", PVB_BY_FRONT, 0,
+					 "only multicast groups that the guest listed are wanted"),
+	[VIF_F_CTRL_RING_REF] = U32("ctrl-ring-ref", PVB_BY_FRONT, 0, UINT32_MAX - 1, 0, "grant", "page of the control ring"),
+	[VIF_F_EVENT_CHANNEL_CTRL] = U32("event-channel-ctrl", PVB_BY_FRONT, 1, INT32_MAX, 0, "port",
+					 "event channel of the control ring"),
+};
+
+#define GRANT(n, h) U32(n, PVB_BY_FRONT, 0, UINT32_MAX - 1, 0, "grant", h)
+#define CHANNEL(n, h) U32(n, PVB_BY_FRONT, 1, INT32_MAX, 0, "port", h)
+#define POOL(n, h) U32(n, PVB_BY_FRONT, 0, PVB_VIF_MAX_POOL, 0, "entries", h)
+
+const struct pvb_key pvb_vif_queue[VIF_Q_NR] = {
+	[VIF_Q_TX_RING_REF]   = GRANT("tx-ring-ref", "page of the ring on which the guest sends"),
+	[VIF_Q_RX_RING_REF]   = GRANT("rx-ring-ref", "page of the ring on which the guest receives"),
+	[VIF_Q_EVENT_CHANNEL] = CHANNEL("event-channel", "event channel of both rings"),
+	[VIF_Q_EVENT_CHANNEL_TX] = CHANNEL("event-channel-tx", "event channel of the sending ring"),
+	[VIF_Q_EVENT_CHANNEL_RX] = CHANNEL("event-channel-rx", "event channel of the receiving ring"),
+	[VIF_Q_TX_POOL_REF]   = GRANT("tx-pool-ref", "page that lists pages the guest sends from (Oracle's kernels)"),
+	[VIF_Q_TX_POOL_SIZE]  = POOL("tx-pool-size", "pages in that list"),
+	[VIF_Q_RX_POOL_REF]   = GRANT("rx-pool-ref", "page that lists pages the guest receives into (Oracle's kernels)"),
+	[VIF_Q_RX_POOL_SIZE]  = POOL("rx-pool-size", "pages in that list"),
+};
+
 /* What a value must look like, for error texts and the man page. */
 static void describe(const struct pvb_key *key, char *buf, size_t len)
 {

@@ -7,7 +7,7 @@
  * A reader gives a table and gets an array of values indexed by the table's enum; each value says
  * whether it was there.  A key that is there but not what its type and range say is an error that names
  * path, value and range.
- * Source   xen/include/public/io/blkif.h for vbd; libxl for what the toolstack writes.
+ * Source   xen/include/public/io/blkif.h for vbd, netif.h for vif; libxl for what the toolstack writes.
  */
 #include <stddef.h>
 #include "store.h"
@@ -20,6 +20,8 @@ extern "C" {
 #define PVB_VBD_MAX_QUEUES 8
 #define PVB_VBD_MAX_RING_ORDER 4
 #define PVB_VBD_MAX_INDIRECT 256
+#define PVB_VIF_MAX_QUEUES 8
+#define PVB_VIF_MAX_POOL 512     /* entries of a list page */
 
 enum pvb_key_type {
 	PVB_KEY_U32, PVB_KEY_U64, /* decimal */
@@ -67,6 +69,28 @@ enum pvb_vbd_queue {
 	VBD_Q_EVENT_CHANNEL, VBD_Q_RING_REF, VBD_Q_RING_REF0, VBD_Q_RING_REF15 = VBD_Q_RING_REF0 + 15, VBD_Q_NR,
 };
 extern const struct pvb_key pvb_vbd_queue[VBD_Q_NR];
+
+/* vif: the same three.  Keys that only other operating systems' scripts read are not listed. */
+enum pvb_vif_back {
+	VIF_B_FRONTEND, VIF_B_FRONTEND_ID, VIF_B_ONLINE, VIF_B_SCRIPT, VIF_B_MAC, VIF_B_IP, VIF_B_BRIDGE,
+	VIF_B_VIFNAME, VIF_B_GATEWAYDEV, VIF_B_RATE, VIF_B_MTU, VIF_B_VLAN, VIF_B_HANDLE, VIF_B_TYPE, VIF_B_PORT,
+	VIF_B_HOTPLUG_STATUS, VIF_B_HOTPLUG_ERROR, VIF_B_STATE, VIF_B_SG, VIF_B_GSO4, VIF_B_GSO6,
+	VIF_B_CSUM6, VIF_B_RX_COPY, VIF_B_RX_FLIP, VIF_B_MULTICAST, VIF_B_DYNAMIC_MULTICAST,
+	VIF_B_SPLIT_EVENTS, VIF_B_MAX_QUEUES, VIF_B_CTRL_RING, VIF_B_CARRIER, VIF_B_ERROR, VIF_B_NR,
+};
+extern const struct pvb_key pvb_vif_back[VIF_B_NR];
+enum pvb_vif_front {
+	VIF_F_BACKEND, VIF_F_BACKEND_ID, VIF_F_HANDLE, VIF_F_MAC, VIF_F_MTU, VIF_F_TRUSTED, VIF_F_STATE,
+	VIF_F_NUM_QUEUES, VIF_F_RX_COPY, VIF_F_RX_NOTIFY, VIF_F_SG, VIF_F_GSO4, VIF_F_GSO6, VIF_F_NO_CSUM4,
+	VIF_F_CSUM6, VIF_F_REQUEST_MULTICAST, VIF_F_CTRL_RING_REF, VIF_F_EVENT_CHANNEL_CTRL, VIF_F_NR,
+};
+extern const struct pvb_key pvb_vif_front[VIF_F_NR];
+/* Either both of event-channel-tx and -rx, or event-channel for both directions. */
+enum pvb_vif_queue {
+	VIF_Q_TX_RING_REF, VIF_Q_RX_RING_REF, VIF_Q_EVENT_CHANNEL, VIF_Q_EVENT_CHANNEL_TX, VIF_Q_EVENT_CHANNEL_RX,
+	VIF_Q_TX_POOL_REF, VIF_Q_TX_POOL_SIZE, VIF_Q_RX_POOL_REF, VIF_Q_RX_POOL_SIZE, VIF_Q_NR,
+};
+extern const struct pvb_key pvb_vif_queue[VIF_Q_NR];
 
 /* Read all keys of a table below dir.  Missing keys are not an error here.  values[nr] is filled
  * completely on success and empty on failure; free with pvb_nodes_free(). */

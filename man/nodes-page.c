@@ -11,6 +11,9 @@ static const struct { const char *mark; const struct pvb_key *table; unsigned nr
 	{ "@vbd-back@\n", pvb_vbd_back, VBD_B_NR },
 	{ "@vbd-front@\n", pvb_vbd_front, VBD_F_NR },
 	{ "@vbd-queue@\n", pvb_vbd_queue, VBD_Q_NR },
+	{ "@vif-back@\n", pvb_vif_back, VIF_B_NR },
+	{ "@vif-front@\n", pvb_vif_front, VIF_F_NR },
+	{ "@vif-queue@\n", pvb_vif_queue, VIF_Q_NR },
 };
 #define NR_TABLES (sizeof(tables) / sizeof(tables[0]))
 

@@ -136,6 +136,19 @@ static void test_tables(void **state)
 	assert_string_equal(pvb_vbd_queue[VBD_Q_RING_REF].name, "ring-ref");
 	assert_string_equal(pvb_vbd_queue[VBD_Q_RING_REF0 + 10].name, "ring-ref10");
 	assert_string_equal(pvb_vbd_queue[VBD_Q_RING_REF15].name, "ring-ref15");
+	check_table(pvb_vif_back, VIF_B_NR);
+	check_table(pvb_vif_front, VIF_F_NR);
+	check_table(pvb_vif_queue, VIF_Q_NR);
+	/* what absence means is what netif.h says */
+	assert_int_equal(pvb_vif_front[VIF_F_NUM_QUEUES].def, 1);
+	assert_int_equal(pvb_vif_front[VIF_F_TRUSTED].def, 1);
+	assert_int_equal(pvb_vif_front[VIF_F_MTU].def, 1500);
+	assert_int_equal(pvb_vif_front[VIF_F_NO_CSUM4].def, 0);
+	assert_int_equal(pvb_vif_front[VIF_F_CSUM6].def, 0);
+	assert_int_equal(pvb_vif_front[VIF_F_RX_NOTIFY].def, 0);
+	assert_int_equal(pvb_vif_back[VIF_B_CARRIER].def, 1);
+	assert_int_equal(pvb_vif_back[VIF_B_MAX_QUEUES].def, 1);
+	assert_string_equal(pvb_vif_queue[VIF_Q_RX_POOL_SIZE].name, "rx-pool-size");
 }
 
 /* What a guest may put into multi-queue-num-queues and ring-page-order (xsa.md A2, CVE-2026-45890). */
@@ -163,6 +176,12 @@ static void test_hostile_numbers(void **state)
 	assert_int_equal(pvb_nodes_parse(&pvb_vbd_queue[VBD_Q_RING_REF], "4294967295", &v, NULL), -ERANGE);
 	assert_int_equal(pvb_nodes_parse(&pvb_vbd_front[VBD_F_TRUSTED], "01", &v, NULL), -EINVAL);
 	assert_int_equal(pvb_nodes_parse(&pvb_vbd_front[VBD_F_TRUSTED], "2", &v, NULL), -ERANGE);
+	/* the same of a NIC */
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		assert_true(pvb_nodes_parse(&pvb_vif_front[VIF_F_NUM_QUEUES], bad[i], &v, NULL) < 0);
+	assert_int_equal(pvb_nodes_parse(&pvb_vif_queue[VIF_Q_TX_RING_REF], "4294967295", &v, NULL), -ERANGE);
+	assert_int_equal(pvb_nodes_parse(&pvb_vif_queue[VIF_Q_TX_POOL_SIZE], "513", &v, NULL), -ERANGE);
+	assert_int_equal(pvb_nodes_parse(&pvb_vif_queue[VIF_Q_EVENT_CHANNEL_TX], "0", &v, NULL), -ERANGE);
 }
 
 static void test_text_keys(void **state)
