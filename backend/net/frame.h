@@ -21,7 +21,7 @@
 #define FRAME_MIN_LEN 14u
 #define FRAME_MAX_LEN 65535u     /* the protocol's size field */
 #define FRAME_HDR 192u           /* private header bytes: Ethernet, 2 tags, IPv6 with options, TCP with options */
-#define FRAME_MAX_SEGS 18u       /* XEN_NETIF_NR_SLOTS_MIN: what every back end takes */
+#define FRAME_MAX_SEGS 19u       /* XEN_NETIF_NR_SLOTS_MIN, what every back end takes, and a header put in front */
 
 enum frame_gso { FRAME_GSO_NONE, FRAME_GSO_TCP4, FRAME_GSO_TCP6 };
 
@@ -57,9 +57,10 @@ struct frame {
 	bool tagged;
 	uint16_t ethertype;        /* host order, after tags */
 	uint16_t l3, l4;           /* network and transport header */
-	uint8_t l4_proto;          /* IPPROTO_*, 0 when not found (fragments, unknown) */
-	uint16_t l4_csum;          /* of the checksum field */
-	uint16_t payload;          /* first byte after the TCP/UDP header */
+	bool fragment;             /* of an IP packet: nothing is looked for after the IP header */
+	uint8_t l4_proto;          /* IPPROTO_*, also one unknown to us; 0: a fragment, or not in the private copy */
+	uint16_t l4_csum;          /* of the checksum field of TCP or UDP, if it is in the private copy */
+	uint16_t payload;          /* first byte after the TCP/UDP header, if that is all in the private copy */
 	uint32_t hash;             /* of the flow, 0 = none */
 	unsigned queue;            /* of the sender */
 	void *owner;               /* the maker's */

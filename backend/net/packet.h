@@ -14,8 +14,12 @@
 
 struct virtio_net_hdr_v1;
 
+/* Linux' TCP never makes smaller ones; a guest that could ask for one byte a packet would make 65000 of one frame. */
+#define PACKET_MIN_GSO 8u
+#define PACKET_ALIGN 8u
+
 /* Find the headers in f->hdr and check what the sender claims against them: csum_blank needs a TCP or UDP header whose
- * checksum field is inside the private copy; GSO needs TCP over the matching IP, a size between 1 and len, and headers
+ * checksum field is inside the private copy; GSO needs TCP over the matching IP, a size between PACKET_MIN_GSO and len, and headers
  * complete in the private copy (a GSO frame without csum_blank gets it: old guests forget).
  * IP fragments and protocols unknown to us pass as long as nothing is claimed about them.
  * 0, or -EINVAL with *why. */
@@ -29,15 +33,18 @@ uint16_t packet_sum_fold(uint32_t sum); /* complemented, as it stands in a heade
 /* Finish the blank checksum of a frame whose bytes all lie in one private local piece; clears csum_blank. */
 void packet_checksum(struct frame *f);
 
-/* Cut a GSO frame, all in one private local piece, into packets of gso_size payload with whole checksums.  Each is
- * written to buf (FRAME_HDR + 65535 bytes at least hold one) and given to emit() as a frame without offload.  Returns
- * the number emitted, or -EINVAL. */
+/* Cut a GSO frame, all in one private local piece, into packets of gso_size payload with whole checksums.  They are
+ * written one after the other into buf, and each is given to emit() as a frame without offload; the struct is gone
+ * after emit(), the bytes stay.  Returns the number emitted, -EINVAL, or -ENOSPC: buf has less than
+ * packet_segment_bytes(), which is 0 for what is no GSO frame. */
+size_t packet_segment_bytes(const struct frame *f);
 int packet_segment(const struct frame *f, uint8_t *buf, size_t size, void (*emit)(void *arg, struct frame *f), void *arg);
 
-/* The TAP's header for a frame and back.  from_vnet() checks what the kernel says as little as it can: the kernel is
- * trusted. */
+/* The TAP's header (little-endian, TUNSETVNETLE) for a frame and back.  from_vnet() parses as well; the frame's bytes lie
+ * in one private local piece, which is its hdr, too.  A blank checksum that is not the outermost TCP's or UDP's (inside a
+ * tunnel) is finished at once.  0, or -EINVAL with *why. */
 void packet_to_vnet(const struct frame *f, struct virtio_net_hdr_v1 *h);
-void packet_from_vnet(struct frame *f, const struct virtio_net_hdr_v1 *h);
+int packet_from_vnet(struct frame *f, const struct virtio_net_hdr_v1 *h, const char **why);
 
 /* "aa:bb:cc:dd:ee:ff"; false: it is none, or (for a station) a group address. */
 bool packet_mac_parse(const char *text, uint8_t mac[6]);
