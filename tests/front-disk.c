@@ -625,10 +625,10 @@ static void test_after_a_crash(void **state)
 		MUST(e, fback_start(&fb, e->dir, e->domid, DEVID, &bo, &e->err));
 		d = open_live(e, &(struct pvf_options){ 0 });
 		/* forget it: as if the process had died */
-		pvb_store_unwatch(&d->watch_dir);
-		pvb_store_unwatch(&d->watch_back);
+		pvb_store_unwatch(&d->dev.watch_dir);
+		pvb_store_unwatch(&d->dev.watch_back);
 		pvf_connect_free(d);
-		d->phase = PVF_GONE;
+		d->dev.phase = PVF_GONE;
 		pvf_disk_close(&d, 0);
 		MUST(e, pvb_store_printf(e->st, PVB_NO_TXN, path, "%u", left[i]));
 		d = open_live(e, &(struct pvf_options){ 0 });

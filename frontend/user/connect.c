@@ -18,21 +18,9 @@ static uint32_t least(uint64_t a, uint64_t b)
 
 static int read_back(struct pvf_disk *disk, struct pvb_value *v, struct pvb_error *err)
 {
-	int rc = pvb_nodes_read(disk->guest->store, PVB_NO_TXN, disk->back, pvb_vbd_back, VBD_B_NR, v, err);
+	int rc = pvb_nodes_read(disk->dev.guest->store, PVB_NO_TXN, disk->dev.back, pvb_vbd_back, VBD_B_NR, v, err);
 
-	return rc < 0 ? pvb_err_prefix(err, rc, "vbd %u", disk->devid) : 0;
-}
-
-/* The back end's directory must point back at us: its owner may have been told about another device. */
-static int check_pair(struct pvf_disk *disk, const struct pvb_value *v, struct pvb_error *err)
-{
-	if (v[VBD_B_FRONTEND].present && strcmp(v[VBD_B_FRONTEND].str, disk->dir) != 0)
-		return pvb_err(err, -EPROTO, "vbd %u: the back end serves %.100s, not us", disk->devid,
-			       v[VBD_B_FRONTEND].str);
-	if (v[VBD_B_FRONTEND_ID].present && v[VBD_B_FRONTEND_ID].num != disk->guest->domid)
-		return pvb_err(err, -EPROTO, "vbd %u: the back end serves domain %" PRIu64 ", we are %u", disk->devid,
-			       v[VBD_B_FRONTEND_ID].num, disk->guest->domid);
-	return 0;
+	return rc < 0 ? pvb_err_prefix(err, rc, "vbd %u", disk->dev.devid) : 0;
 }
 
 static int make_queue(struct pvf_disk *disk, unsigned nr, struct pvb_error *err)
@@ -45,14 +33,15 @@ static int make_queue(struct pvf_disk *disk, unsigned nr, struct pvb_error *err)
 	q->disk = disk;
 	q->nr = nr;
 	disk->nr_queues = nr + 1;
-	rc = pvb_hv_grant(disk->guest->hv, disk->back_domid, pages, true, &q->ring_pages);
+	rc = pvb_hv_grant(disk->dev.guest->hv, disk->dev.back_domid, pages, true, &q->ring_pages);
 	if (rc < 0)
-		return pvb_err(err, rc, "vbd %u: queue %u: no %u pages to grant for the ring", disk->devid, nr, pages);
+		return pvb_err(err, rc, "vbd %u: queue %u: no %u pages to grant for the ring", disk->dev.devid, nr,
+			       pages);
 	pvb_ring_front_init(&q->ring, q->ring_pages.addr, pages * PVB_PAGE_SIZE, disk->wire->slot_size);
-	rc = pvb_event_alloc(disk->guest->events, disk->back_domid, pvf_queue_event, q, &q->event);
+	rc = pvb_event_alloc(disk->dev.guest->events, disk->dev.back_domid, pvf_queue_event, q, &q->event);
 	if (rc < 0)
-		return pvb_err(err, rc, "vbd %u: queue %u: no event channel to domain %u", disk->devid, nr,
-			       disk->back_domid);
+		return pvb_err(err, rc, "vbd %u: queue %u: no event channel to domain %u", disk->dev.devid, nr,
+			       disk->dev.back_domid);
 	return 0;
 }
 
@@ -74,14 +63,6 @@ static int publish_queue(struct pvb_store *st, pvb_txn t, const char *dir, const
 	return rc;
 }
 
-static int remove_key(struct pvb_store *st, pvb_txn t, const char *dir, const char *key)
-{
-	char path[192];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, key);
-	return pvb_store_rm(st, t, path);
-}
-
 /* Keys of an earlier connection with other queues or another ring order would contradict ours. */
 static int remove_old(struct pvb_store *st, pvb_txn t, const char *dir)
 {
@@ -90,12 +71,12 @@ static int remove_old(struct pvb_store *st, pvb_txn t, const char *dir)
 	int rc = 0;
 
 	for (unsigned i = 0; rc == 0 && i < sizeof(once) / sizeof(once[0]); i++)
-		rc = remove_key(st, t, dir, pvb_vbd_front[once[i]].name);
+		rc = pvf_dev_remove_key(st, t, dir, pvb_vbd_front[once[i]].name);
 	for (unsigned i = 0; rc == 0 && i < VBD_Q_NR; i++)
-		rc = remove_key(st, t, dir, pvb_vbd_queue[i].name);
+		rc = pvf_dev_remove_key(st, t, dir, pvb_vbd_queue[i].name);
 	for (unsigned i = 0; rc == 0 && i < PVF_MAX_QUEUES; i++) {
 		snprintf(name, sizeof(name), "queue-%u", i);
-		rc = remove_key(st, t, dir, name);
+		rc = pvf_dev_remove_key(st, t, dir, name);
 	}
 	return rc;
 }
@@ -107,22 +88,22 @@ static int publish(struct pvb_store *st, pvb_txn t, void *arg)
 	char sub[160];
 	int rc;
 
-	snprintf(sub, sizeof(sub), "%s/%s", disk->dir, keys[VBD_F_STATE].name);
+	snprintf(sub, sizeof(sub), "%s/%s", disk->dev.dir, keys[VBD_F_STATE].name);
 	if (!pvb_store_exists(st, t, sub))
 		return -ENOENT; /* removed meanwhile: writing would make half a device of it */
-	rc = remove_old(st, t, disk->dir);
+	rc = remove_old(st, t, disk->dev.dir);
 	if (rc == 0)
-		rc = pvb_nodes_write_str(st, t, disk->dir, &keys[VBD_F_PROTOCOL], disk->wire->protocol);
+		rc = pvb_nodes_write_str(st, t, disk->dev.dir, &keys[VBD_F_PROTOCOL], disk->wire->protocol);
 	if (rc == 0 && disk->ring_order > 0)
-		rc = pvb_nodes_write_u64(st, t, disk->dir, &keys[VBD_F_RING_ORDER], disk->ring_order);
+		rc = pvb_nodes_write_u64(st, t, disk->dev.dir, &keys[VBD_F_RING_ORDER], disk->ring_order);
 	if (rc == 0 && disk->opt.persistent)
-		rc = pvb_nodes_write_u64(st, t, disk->dir, &keys[VBD_F_PERSISTENT], 1);
+		rc = pvb_nodes_write_u64(st, t, disk->dev.dir, &keys[VBD_F_PERSISTENT], 1);
 	if (rc == 0 && disk->nr_queues == 1)
-		return publish_queue(st, t, disk->dir, &disk->queues[0]);
+		return publish_queue(st, t, disk->dev.dir, &disk->queues[0]);
 	if (rc == 0)
-		rc = pvb_nodes_write_u64(st, t, disk->dir, &keys[VBD_F_NUM_QUEUES], disk->nr_queues);
+		rc = pvb_nodes_write_u64(st, t, disk->dev.dir, &keys[VBD_F_NUM_QUEUES], disk->nr_queues);
 	for (unsigned i = 0; rc == 0 && i < disk->nr_queues; i++) {
-		snprintf(sub, sizeof(sub), "%s/queue-%u", disk->dir, i);
+		snprintf(sub, sizeof(sub), "%s/queue-%u", disk->dev.dir, i);
 		rc = publish_queue(st, t, sub, &disk->queues[i]);
 	}
 	return rc;
@@ -138,14 +119,16 @@ int pvf_connect_offer(struct pvf_disk *disk, struct pvb_error *err)
 		return rc;
 	queues = least(disk->opt.queues, v[VBD_B_MAX_QUEUES].num);
 	disk->ring_order = least(disk->opt.ring_order, v[VBD_B_MAX_RING_ORDER].num);
-	rc = check_pair(disk, v, err);
+	rc = pvf_dev_check_pair(&disk->dev, &v[VBD_B_FRONTEND], &v[VBD_B_FRONTEND_ID], err);
 	pvb_nodes_free(v, VBD_B_NR);
 	for (unsigned i = 0; rc == 0 && i < queues; i++)
 		rc = make_queue(disk, i, err);
 	if (rc < 0)
 		return rc;
-	rc = pvb_store_txn(disk->guest->store, publish, disk);
-	return rc < 0 ? pvb_err(err, rc, "vbd %u: ring keys could not be written to %s", disk->devid, disk->dir) : 0;
+	rc = pvb_store_txn(disk->dev.guest->store, publish, disk);
+	return rc < 0 ? pvb_err(err, rc, "vbd %u: ring keys could not be written to %s", disk->dev.devid,
+				disk->dev.dir) :
+			0;
 }
 
 /* --- what the back end says once it is connected ---------------------------------------------------- */
@@ -157,10 +140,10 @@ static int take_properties(struct pvf_disk *disk, const struct pvb_value *v, str
 	unsigned segs = least(disk->opt.indirect, v[VBD_B_MAX_INDIRECT].num);
 
 	if (!v[VBD_B_SECTORS].present)
-		return pvb_err(err, -EPROTO, "vbd %u: the back end is connected but gives no sectors", disk->devid);
+		return pvb_err(err, -EPROTO, "vbd %u: the back end is connected but gives no sectors", disk->dev.devid);
 	if ((ss & (ss - 1)) != 0 || ss > PVB_PAGE_SIZE)
 		return pvb_err(err, -EPROTO, "vbd %u: sector-size %u, must be a power of two from 512 to %u",
-			       disk->devid, ss, PVB_PAGE_SIZE);
+			       disk->dev.devid, ss, PVB_PAGE_SIZE);
 	/* of 512 bytes whatever sector-size says: we do not claim feature-large-sector-size, as nobody does any more */
 	info->size = v[VBD_B_SECTORS].num * 512;
 	info->sector_size = ss;
@@ -205,10 +188,10 @@ int pvf_connect_resize(struct pvf_disk *disk, struct pvb_error *err)
 	uint64_t sectors;
 	int rc;
 
-	snprintf(path, sizeof(path), "%s/%s", disk->back, key->name);
-	rc = pvb_store_read_u64(disk->guest->store, PVB_NO_TXN, path, key->min, key->max, &sectors);
+	snprintf(path, sizeof(path), "%s/%s", disk->dev.back, key->name);
+	rc = pvb_store_read_u64(disk->dev.guest->store, PVB_NO_TXN, path, key->min, key->max, &sectors);
 	if (rc < 0)
-		return pvb_err(err, rc, "vbd %u: %s can not be read", disk->devid, path);
+		return pvb_err(err, rc, "vbd %u: %s can not be read", disk->dev.devid, path);
 	if (sectors * 512 == disk->info.size)
 		return 0;
 	disk->info.size = sectors * 512;

@@ -4,32 +4,17 @@
 /* What the files of libpvfront's block part share; programs include pvfront.h only.
  *
  *   guest.c    the domain: one set of event channels, domain id
- *   disk.c     life of a disk: phases, which follow both ends' states
+ *   dev.c      life of any device: phases, which follow both ends' states
+ *   disk.c     what a disk does at the turns of its life
  *   disk-api.c the public calls on a disk
  *   connect.c  one connection: keys read and published, rings and ports made and revoked
  *   queue.c    one ring: requests into slots, responses looked up, bounce pages
  *   request.c  what is accepted from the caller, granted buffers
  *   wire.c     bytes of a slot
- *
- * All store work and every change of phase happens in disk.c's step(), a timer of 0 ms which callbacks ask for
- * by pvf_disk_poke().  So a watch, an event or a caller's done() can run at any place without the disk changing
- * under the one above it.
  */
-#include "pvfront.h"
-#include "event.h"
-#include "nodes.h"
+#include "dev.h"
 #include "ring.h"
-#include "state.h"
 #include "wire.h"
-
-struct pvf_guest {
-	struct pvb_hv *hv;
-	struct pvb_store *store;
-	struct pvb_loop *loop;
-	struct pvb_events *events;
-	uint32_t domid;
-	char home[64];
-};
 
 /* --- queue.c ---------------------------------------------------------------------------------------- */
 
@@ -87,36 +72,19 @@ void pvf_connect_free(struct pvf_disk *disk);                          /* revoke
 /* --- disk.c ----------------------------------------------------------------------------------------- */
 
 struct pvf_disk {
-	struct pvf_guest *guest;
+	struct pvf_dev dev;        /* first: see disk_of() */
 	struct pvf_options opt;
-	uint32_t devid, back_domid;
-	char dir[128];             /* our device directory */
-	char *back;                /* the back end's, as our key says; NULL before it was read */
 	const struct pvf_wire *wire;
-	enum pvf_phase phase;
-	struct pvb_error error;
 	struct pvf_info info;
 	struct pvf_stats stats;
-	struct pvb_watch *watch_dir, *watch_back;
-	struct pvb_source *step, *timer;
 	struct pvf_list lists[PVF_MAX_QUEUES];
 	struct pvf_queue queues[PVF_MAX_QUEUES];
 	unsigned nr_queues;        /* of this connection; 0 = none */
 	unsigned ring_order;
-	bool stopping;             /* pvf_disk_stop() was called */
-	bool dead;                 /* the back end lied */
-	bool was_live;             /* this device, once */
-	bool changed;              /* tell the owner at the end of this step */
-	enum pvb_state own;        /* as we wrote it last */
-	uint64_t since_ms;         /* of this phase */
-	unsigned retry_ms;         /* pause before the next connect; doubles while connections stay short */
 };
+extern const struct pvf_dev_ops pvf_disk_ops;
 
-void pvf_disk_poke(struct pvf_disk *disk);
-void pvf_disk_changed(void *arg, const char *path);     /* the same as a watch's function */
 void pvf_disk_fail_all(struct pvf_disk *disk, int rc);  /* every request there is */
 /* May this disk, as it is now, carry out the request?  (request.c) */
 int pvf_disk_check(const struct pvf_disk *disk, const struct pvf_req *req);
-/* The back end broke the protocol: text, once; the disk is closed by the next step. */
-void pvf_disk_dead(struct pvf_disk *disk, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #endif

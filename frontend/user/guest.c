@@ -2,7 +2,7 @@
 /* Our own domain: its id and the one set of event channels all its devices share. */
 #include <errno.h>
 #include <stdlib.h>
-#include "disk-impl.h"
+#include "dev.h"
 
 int pvf_guest_new(struct pvf_guest **out, struct pvb_hv *hv, struct pvb_store *store, struct pvb_loop *loop,
 		  struct pvb_error *err)

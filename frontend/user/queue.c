@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* One ring of a disk: turns requests into slots and looks responses up.  It never touches the store and
- * never decides what becomes of a disk; a lie is reported by pvf_disk_dead() and nothing more is read. */
+ * never decides what becomes of a disk; a lie is reported by pvf_dev_dead() and nothing more is read. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -96,11 +96,12 @@ static int pool_new(struct pvf_queue *q, uint32_t want, struct pvb_error *err)
 	int rc;
 
 	for (;;) {
-		rc = pvb_hv_grant(disk->guest->hv, disk->back_domid, want, true, &q->pool);
+		rc = pvb_hv_grant(disk->dev.guest->hv, disk->dev.back_domid, want, true, &q->pool);
 		if (rc == 0)
 			return 0;
 		if (want == MIN_POOL)
-			return pvb_err(err, rc, "vbd %u: queue %u: no %u pages to grant for data", disk->devid, q->nr,
+			return pvb_err(err, rc, "vbd %u: queue %u: no %u pages to grant for data", disk->dev.devid,
+				       q->nr,
 				       want);
 		want = want / 2 > MIN_POOL ? want / 2 : MIN_POOL;
 	}
@@ -125,7 +126,7 @@ int pvf_queue_start(struct pvf_queue *q, struct pvb_error *err)
 	q->pages = calloc(nr, (q->max_bounce + 1) * sizeof(*q->pages));
 	q->free_pages = calloc(q->pool.nr, sizeof(*q->free_pages));
 	if (q->shadow == NULL || q->pages == NULL || q->free_pages == NULL)
-		return pvb_err(err, -ENOMEM, "vbd %u: queue %u: out of memory", disk->devid, q->nr);
+		return pvb_err(err, -ENOMEM, "vbd %u: queue %u: out of memory", disk->dev.devid, q->nr);
 	for (uint32_t i = 0; i < nr; i++) {
 		q->shadow[i].id = i;
 		q->shadow[i].next_free = i + 1;
@@ -139,7 +140,7 @@ int pvf_queue_start(struct pvf_queue *q, struct pvb_error *err)
 
 void pvf_queue_free(struct pvf_queue *q)
 {
-	struct pvb_hv *hv = q->disk->guest->hv;
+	struct pvb_hv *hv = q->disk->dev.guest->hv;
 
 	/* a page the back end did not let go of stays granted and is leaked: see pvb_hv_ungrant() */
 	if (q->ring_pages.nr != 0)
@@ -177,7 +178,7 @@ static enum put put_discard(struct pvf_queue *q, struct pvf_req *req)
 	struct pvf_shadow *sh = shadow_take(q, req, BLKIF_OP_DISCARD);
 	uint8_t slot[PVF_SLOT_MAX];
 
-	pvf_wire_discard(q->disk->wire, slot, req->op == PVF_SECURE_DISCARD, (uint16_t)q->disk->devid, sh->id,
+	pvf_wire_discard(q->disk->wire, slot, req->op == PVF_SECURE_DISCARD, (uint16_t)q->disk->dev.devid, sh->id,
 			 req->offset / 512, req->length / 512);
 	pvb_ring_front_put(&q->ring, slot);
 	return PUT_ALL;
@@ -189,7 +190,7 @@ static enum put put_empty(struct pvf_queue *q, struct pvf_req *req)
 	struct pvf_shadow *sh = shadow_take(q, req, data_op(q->disk, req->op));
 	uint8_t slot[PVF_SLOT_MAX];
 
-	pvf_wire_direct(q->disk->wire, slot, sh->op, (uint16_t)q->disk->devid, sh->id, req->offset / 512, NULL, 0);
+	pvf_wire_direct(q->disk->wire, slot, sh->op, (uint16_t)q->disk->dev.devid, sh->id, req->offset / 512, NULL, 0);
 	pvb_ring_front_put(&q->ring, slot);
 	return PUT_ALL;
 }
@@ -232,7 +233,7 @@ static void fill_direct(const struct pvf_shadow *sh, const struct pvf_req *req, 
 static enum put put_data(struct pvf_queue *q, struct pvf_req *req)
 {
 	struct pvf_disk *disk = q->disk;
-	bool bounce = req->op == PVF_ZERO || req->buf == NULL || req->buf->grant.domid != disk->back_domid;
+	bool bounce = req->op == PVF_ZERO || req->buf == NULL || req->buf->grant.domid != disk->dev.back_domid;
 	uint32_t off = bounce ? 0 : (uint32_t)((uintptr_t)((uint8_t *)req->data + req->cursor) % PVB_PAGE_SIZE);
 	uint32_t max = bounce ? q->max_bounce : disk->info.max_segments;
 	uint64_t left = req->length - req->cursor, len;
@@ -266,11 +267,11 @@ static enum put put_data(struct pvf_queue *q, struct pvf_req *req)
 		shadow_pages(q, sh)[sh->nr_pages++] = page;
 		sh->indirect = true;
 		memcpy(pool_page(q, page), segs, nr * sizeof(*segs));
-		pvf_wire_indirect(disk->wire, slot, sh->op, (uint16_t)disk->devid, sh->id, (req->offset + sh->at) / 512,
-				  q->pool.refs[page], nr);
+		pvf_wire_indirect(disk->wire, slot, sh->op, (uint16_t)disk->dev.devid, sh->id,
+				  (req->offset + sh->at) / 512, q->pool.refs[page], nr);
 	} else {
-		pvf_wire_direct(disk->wire, slot, sh->op, (uint16_t)disk->devid, sh->id, (req->offset + sh->at) / 512,
-				segs, nr);
+		pvf_wire_direct(disk->wire, slot, sh->op, (uint16_t)disk->dev.devid, sh->id,
+				(req->offset + sh->at) / 512, segs, nr);
 	}
 	pvb_ring_front_put(&q->ring, slot);
 	req->cursor += len;
@@ -372,17 +373,18 @@ static int answer(struct pvf_queue *q, const struct pvf_rsp *rsp)
 	struct pvf_shadow *sh = n < q->ring.nr_slots ? &q->shadow[n] : NULL;
 
 	if (sh == NULL || sh->req == NULL || sh->id != rsp->id) {
-		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 ", which is not outstanding", q->nr,
+		pvf_dev_dead(&q->disk->dev, "queue %u: response to id %#" PRIx64 ", which is not outstanding", q->nr,
 			      rsp->id);
 		return -EPROTO;
 	}
 	if (rsp->op != sh->op) {
-		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 " says operation %u, the request was %u",
-			      q->nr, rsp->id, rsp->op, sh->op);
+		pvf_dev_dead(&q->disk->dev,
+			     "queue %u: response to id %#" PRIx64 " says operation %u, the request was %u", q->nr,
+			     rsp->id, rsp->op, sh->op);
 		return -EPROTO;
 	}
 	if (rsp->status != BLKIF_RSP_OKAY && rsp->status != BLKIF_RSP_ERROR && rsp->status != BLKIF_RSP_EOPNOTSUPP) {
-		pvf_disk_dead(q->disk, "queue %u: response to id %#" PRIx64 " has status %d, expected 0, -1 or -2",
+		pvf_dev_dead(&q->disk->dev, "queue %u: response to id %#" PRIx64 " has status %d, expected 0, -1 or -2",
 			      q->nr, rsp->id, rsp->status);
 		return -EPROTO;
 	}
@@ -392,7 +394,8 @@ static int answer(struct pvf_queue *q, const struct pvf_rsp *rsp)
 
 static int lied(struct pvf_queue *q)
 {
-	pvf_disk_dead(q->disk, "queue %u: response producer %#x, %#x were read and %u requests are outstanding", q->nr,
+	pvf_dev_dead(&q->disk->dev, "queue %u: response producer %#x, %#x were read and %u requests are outstanding",
+		     q->nr,
 		      pvb_ring_load(&q->ring.sh->rsp_prod), q->ring.cons, q->ring.pushed - q->ring.cons);
 	return -EPROTO;
 }
@@ -405,7 +408,7 @@ int pvf_queue_poll(struct pvf_queue *q, uint32_t budget)
 	uint32_t done = 0;
 	int n;
 
-	while (done < budget && !disk->dead) {
+	while (done < budget && !disk->dev.dead) {
 		n = pvb_ring_front_avail(&q->ring);
 		if (n < 0)
 			return lied(q);
@@ -445,7 +448,7 @@ static uint32_t drain(struct pvf_queue *q)
 	} while (n > 0);
 	/* callers that submit from done() could keep us here for ever: let the others have a turn */
 	if (done >= budget && !disk->opt.polled && q->again == NULL)
-		pvb_loop_timer(disk->guest->loop, 0, go_on, q, &q->again);
+		pvb_loop_timer(disk->dev.guest->loop, 0, go_on, q, &q->again);
 	return done;
 }
 
@@ -453,7 +456,7 @@ static void go_on(void *arg)
 {
 	struct pvf_queue *q = arg;
 
-	if (q->disk->phase == PVF_LIVE && !q->disk->dead)
+	if (q->disk->dev.phase == PVF_LIVE && !q->disk->dev.dead)
 		drain(q);
 }
 
@@ -464,7 +467,7 @@ bool pvf_queue_event(void *arg)
 	uint32_t done = 0;
 
 	disk->stats.events++;
-	if (disk->phase == PVF_LIVE && !disk->dead)
+	if (pvf_dev_works(&disk->dev))
 		done = drain(q);
 	if (done == 0)
 		disk->stats.spurious++;

@@ -53,9 +53,10 @@ int pvf_disk_check(const struct pvf_disk *disk, const struct pvf_req *req)
 
 int pvf_disk_submit(struct pvf_disk *disk, unsigned queue, struct pvf_req *req)
 {
-	bool live = disk->phase == PVF_LIVE && !disk->dead && !disk->stopping;
+	bool live = pvf_dev_works(&disk->dev) && !disk->dev.stopping;
 	bool kept =
-		disk->opt.wait && !disk->dead && !disk->stopping && disk->phase != PVF_GONE && disk->phase != PVF_DEAD;
+		disk->opt.wait && !disk->dev.dead && !disk->dev.stopping && disk->dev.phase != PVF_GONE &&
+		disk->dev.phase != PVF_DEAD;
 	unsigned n = disk->nr_queues != 0 ? queue % disk->nr_queues : 0;
 	int rc;
 
@@ -81,7 +82,7 @@ int pvf_disk_submit(struct pvf_disk *disk, unsigned queue, struct pvf_req *req)
 
 void pvf_disk_kick(struct pvf_disk *disk)
 {
-	if (disk->phase != PVF_LIVE || disk->dead)
+	if (!pvf_dev_works(&disk->dev))
 		return;
 	for (unsigned i = 0; i < disk->nr_queues; i++)
 		pvf_queue_push(&disk->queues[i]);
@@ -91,8 +92,8 @@ int pvf_disk_poll(struct pvf_disk *disk, unsigned queue)
 {
 	struct pvf_queue *q;
 
-	if (disk->phase != PVF_LIVE || disk->dead)
-		return disk->dead ? -EPROTO : 0;
+	if (!pvf_dev_works(&disk->dev))
+		return disk->dev.dead ? -EPROTO : 0;
 	q = &disk->queues[queue % disk->nr_queues];
 	return pvf_queue_poll(q, q->ring.nr_slots);
 }
@@ -114,11 +115,11 @@ int pvf_buf_alloc(struct pvf_disk *disk, size_t size, struct pvf_buf *buf)
 	struct pvb_grant grant;
 	int rc;
 
-	if (disk->back == NULL)
+	if (disk->dev.back == NULL)
 		return -ENOTCONN;
 	if (pages == 0 || pages > UINT32_MAX)
 		return -EINVAL;
-	rc = pvb_hv_grant(disk->guest->hv, disk->back_domid, (uint32_t)pages, true, &grant);
+	rc = pvb_hv_grant(disk->dev.guest->hv, disk->dev.back_domid, (uint32_t)pages, true, &grant);
 	if (rc < 0)
 		return rc;
 	buf->addr = grant.addr;
@@ -131,7 +132,7 @@ void pvf_buf_free(struct pvf_disk *disk, struct pvf_buf *buf)
 {
 	if (buf->addr == NULL)
 		return;
-	pvb_hv_ungrant(disk->guest->hv, &buf->grant);
+	pvb_hv_ungrant(disk->dev.guest->hv, &buf->grant);
 	memset(buf, 0, sizeof(*buf));
 }
 
@@ -165,7 +166,7 @@ int pvf_disk_do(struct pvf_disk *disk, enum pvf_op op, uint64_t offset, uint64_t
 		if (disk->opt.polled)
 			pvf_disk_poll(disk, 0);
 		/* the request is on our stack: a failing loop must not make us leave */
-		pvb_loop_once(disk->guest->loop, disk->opt.polled ? 0 : 1000);
+		pvb_loop_once(disk->dev.guest->loop, disk->opt.polled ? 0 : 1000);
 	}
 	return w.rc;
 }
