@@ -8,12 +8,17 @@
  * request of the largest size, so there is always progress.  Freed buffers are kept for reuse (mapping
  * memory is dear, in a PV dom0 above all).  Contents are whatever the last user left: the caller overwrites
  * or never shows them.  One thread.
+ *
+ * An area that copies best (pvb_hv_arena()) can be lent to the pool: buffers come from there while there is room,
+ * from ordinary memory after that.
  */
 #include <stddef.h>
 
 #define BUFPOOL_MAX_PAGES 256u
 struct bufpool;
 int bufpool_new(struct bufpool **out, size_t cap_bytes);
+/* Whole pages; they count towards the cap and stay the caller's, who keeps them until bufpool_free(). Once. */
+int bufpool_lend(struct bufpool *p, void *area, size_t bytes);
 void bufpool_free(struct bufpool *p);          /* everything was put back */
 void *bufpool_get(struct bufpool *p, size_t len, size_t *got);  /* *got: give it to put() */
 void bufpool_put(struct bufpool *p, void *buf, size_t got);

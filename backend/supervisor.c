@@ -23,12 +23,12 @@
 static void sweep(void *arg)
 {
 	struct supervisor *sup = arg;
-	struct vbd *v, *next;
+	struct device *d, *next;
 
-	for (v = sup->vbds; v; v = next) {
-		next = v->next;
-		if (v->gone)
-			vbd_free(v);
+	for (d = sup->devices; d; d = next) {
+		next = d->next;
+		if (d->gone)
+			device_free(d);
 	}
 }
 
@@ -40,19 +40,19 @@ void supervisor_sweep(struct supervisor *sup)
 
 static void look_at(struct supervisor *sup, const struct pvb_device_id *id, const char *kind)
 {
-	struct vbd *v = vbd_find(sup, id);
+	struct device *d = device_find(sup, NULL, id);
 
-	if (!v) {
+	if (!d) {
 		char dir[160];
 
 		pvb_device_back_path(id, dir, sizeof(dir));
 		if (sup->stopping || !pvb_store_exists(sup->store, PVB_NO_TXN, dir))
 			return;
-		if (vbd_new(sup, id, kind) < 0)
+		if (device_new(sup, id, kind) < 0)
 			return;
-		v = vbd_find(sup, id);
+		d = device_find(sup, NULL, id);
 	}
-	vbd_step(v);
+	device_step(d);
 }
 
 /* The whole of a kind's directory: at the start, and when something above a device changed. */
@@ -65,7 +65,7 @@ static void scan_guest(struct supervisor *sup, const char *kind, const char *dir
 	if (pvb_store_list(sup->store, PVB_NO_TXN, path, &names, &nr) < 0)
 		return;
 	for (unsigned i = 0; i < nr; i++) {
-		struct pvb_device_id id = { .kind = kind, .class = "vbd", .back = sup->domid, .front = domid };
+		struct pvb_device_id id = { .kind = kind, .class = device_ops_of(kind)->class, .back = sup->domid, .front = domid };
 		uint64_t devid;
 
 		if (pvb_parse_u64(names[i], 0, UINT32_MAX, &devid) == 0) {
@@ -91,9 +91,9 @@ static void scan_kind(struct supervisor *sup, const char *kind)
 			scan_guest(sup, kind, dir, (uint32_t)domid);
 	}
 	pvb_store_list_free(names, nr); /* an empty list is one, too */
-	for (struct vbd *v = sup->vbds; v; v = v->next) /* what is no longer there */
-		if (strcmp(v->kind, kind) == 0)
-			vbd_step(v);
+	for (struct device *d = sup->devices; d; d = d->next) /* what is no longer there */
+		if (strcmp(d->kind, kind) == 0)
+			device_step(d);
 }
 
 static void on_backend(void *arg, const char *path)
@@ -104,7 +104,7 @@ static void on_backend(void *arg, const char *path)
 
 	if (pvb_device_parse(path, &id, kind) == 0) {
 		id.kind = kind;
-		id.class = "vbd";
+		id.class = device_ops_of(kind)->class;
 		look_at(sup, &id, kind);
 		return;
 	}
@@ -116,8 +116,8 @@ static void on_release(void *arg, const char *path)
 {
 	struct supervisor *sup = arg;
 
-	for (struct vbd *v = sup->vbds; v; v = v->next)
-		vbd_step(v);
+	for (struct device *d = sup->devices; d; d = d->next)
+		device_step(d);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------- */
@@ -126,8 +126,8 @@ void supervisor_check_stopped(struct supervisor *sup)
 {
 	if (!sup->stopping)
 		return;
-	for (struct vbd *v = sup->vbds; v; v = v->next)
-		if (v->phase == VBD_CONNECTED || v->phase == VBD_CONNECTING || v->phase == VBD_DISCONNECTING)
+	for (struct device *d = sup->devices; d; d = d->next)
+		if (d->phase == DEV_CONNECTED || d->phase == DEV_CONNECTING || d->phase == DEV_DISCONNECTING)
 			return;
 	pvb_loop_stop(sup->loop, 0);
 }
@@ -148,8 +148,8 @@ static void stop(struct supervisor *sup)
 		return;
 	sup->stopping = true;
 	log_info("stopping");
-	for (struct vbd *v = sup->vbds; v; v = v->next)
-		vbd_quiesce(v);
+	for (struct device *d = sup->devices; d; d = d->next)
+		device_quiesce(d);
 	pvb_loop_timer(sup->loop, STOP_MS, give_up_waiting, sup, NULL);
 	supervisor_check_stopped(sup);
 }
@@ -250,6 +250,20 @@ static int resolve_hv(struct supervisor *sup, struct pvb_error *err)
 	return sup->hv ? 0 : pvb_err(err, -ENOMEM, "out of memory");
 }
 
+/* Workers have no store to ask for the domain they are in. */
+static int name_own_domain(struct supervisor *sup)
+{
+	char *spec;
+
+	if (strcmp(sup->hv, "xen") != 0)
+		return 0;
+	if (asprintf(&spec, "xen:%u", sup->domid) < 0)
+		return -ENOMEM;
+	free(sup->hv);
+	sup->hv = spec;
+	return 0;
+}
+
 static void tell_ready(struct supervisor *sup)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
@@ -280,6 +294,8 @@ static int start(struct supervisor *sup, struct pvb_error *err)
 		rc = pvb_store_open(&sup->store, sup->hv, err);
 	if (rc == 0) {
 		rc = pvb_store_domid(sup->store, &sup->domid);
+		if (rc == 0)
+			rc = name_own_domain(sup);
 		if (rc < 0)
 			pvb_err(err, rc, "store: own domain: %s", strerror(-rc));
 	}
@@ -312,12 +328,12 @@ int supervisor_main(const struct sup_options *o)
 		log_err("%s", err.text);
 	}
 	sup.stopping = false; /* nothing left to wait for */
-	while (sup.vbds)
-		vbd_free(sup.vbds);
+	while (sup.devices)
+		device_free(sup.devices);
 	guests_free(&sup);
 	server_close(sup.ctl);
 	server_close(sup.metrics);
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < SUP_MAX_KINDS; i++)
 		pvb_store_unwatch(&sup.kinds[i]);
 	pvb_store_unwatch(&sup.release);
 	pvb_store_close(sup.store);

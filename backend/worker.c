@@ -19,6 +19,10 @@
 
 #define LOOK_MS 5000 /* how often sizes of images are looked at; nobody tells us when one grows */
 
+/* Buffers granted to our own domain (pvb_hv_arena()): enough for what a guest usually has in flight; dom0's grant
+ * table has room for some dozens of guests, the others copy from ordinary memory. */
+#define ARENA_BYTES (2u << 20)
+
 struct worker;
 
 /* A disk of the guest. */
@@ -312,6 +316,18 @@ static void look_at_sizes(void *arg)
 	pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, NULL);
 }
 
+static void lend_arena(struct worker *w)
+{
+	void *area;
+	int rc = pvb_hv_arena(w->hv, ARENA_BYTES, &area);
+
+	if (rc == 0)
+		rc = blk_ctx_lend(w->blk, area, ARENA_BYTES);
+	if (rc < 0)
+		log_info("worker of domain %u: no %u KiB granted to ourselves (%s): copies take the longer way", w->o->domid,
+			 ARENA_BYTES >> 10, strerror(-rc));
+}
+
 static int set_up(struct worker *w, struct pvb_error *err)
 {
 	static const struct blk_callbacks cb = { on_broken, on_refused, on_alarm, on_drained };
@@ -337,6 +353,7 @@ static int set_up(struct worker *w, struct pvb_error *err)
 		rc = pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, NULL);
 	if (rc < 0)
 		return pvb_err(err, rc, "set-up: %s", strerror(-rc));
+	lend_arena(w);
 	if (!aio_is_async(w->io.aio))
 		log_warn("worker of domain %u: this kernel has no io_uring, I/O will be synchronous", w->o->domid);
 	return sandbox_enter(&box, err);

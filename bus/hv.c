@@ -46,7 +46,7 @@ static const struct pvb_hv_ops *find_impl(const char *spec, const char **arg)
 
 static int bad_spec(const char *spec, struct pvb_error *err)
 {
-	return pvb_err(err, -EINVAL, "bus \"%s\" is neither \"xen\" nor \"local:DIR[:DOMID]\"", spec);
+	return pvb_err(err, -EINVAL, "bus \"%s\" is neither \"xen[:DOMID]\" nor \"local:DIR[:DOMID]\"", spec);
 }
 
 int pvb_hv_open(struct pvb_hv **out, const char *spec, unsigned flags, struct pvb_error *err)
@@ -278,6 +278,19 @@ int pvb_hv_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr)
 		hv->live.nr_copy_ops += to - from;
 	}
 	return 0;
+}
+
+int pvb_hv_arena(struct pvb_hv *hv, size_t bytes, void **addr)
+{
+	int rc;
+
+	if (!(hv->flags & PVB_HV_BACK) || bytes == 0 || bytes % PVB_PAGE_SIZE || bytes / PVB_PAGE_SIZE > MAX_PAGES)
+		return -EINVAL;
+	if (hv->arena)
+		return -EEXIST;
+	rc = hv->ops->arena(hv, bytes, addr);
+	hv->arena = rc == 0;
+	return rc;
 }
 
 /* ---- granting -------------------------------------------------------------------------------------- */

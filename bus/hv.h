@@ -35,7 +35,7 @@ struct pvb_hv;
 #define PVB_HV_GUARD 0x4u /* local only, for tests: an unmapped page on either side of every mapping */
 
 /* Open a handle.
- * spec  "xen"                 this Xen domain
+ * spec  "xen[:DOMID]"         this Xen domain; DOMID is its own number, if known
  *       "local:DIR[:DOMID]"   the local fabric at DIR, acting as DOMID (default 0)
  *       NULL                  $PVBUS_HV if set; "xen" where /dev/xen/evtchn is; else "local:/run/pvbus-local"
  * On failure *out is untouched and err names the device or socket that could not be opened. */
@@ -45,7 +45,7 @@ int pvb_hv_open(struct pvb_hv **out, const char *spec, unsigned flags, struct pv
 void pvb_hv_close(struct pvb_hv *hv);
 
 const char *pvb_hv_spec(const struct pvb_hv *hv);  /* resolved; opens the same thing in another process */
-/* Our domain.  Xen tells it only through the store: there this is 0 and pvb_store_domid() is to be asked. */
+/* Our domain.  Xen tells it only through the store (pvb_store_domid()): there this is what the spec said, or 0. */
 uint32_t pvb_hv_domid(const struct pvb_hv *hv);
 
 /* Where the store listens: a path for XENSTORED_PATH, or NULL for libxenstore's own default.
@@ -87,6 +87,14 @@ struct pvb_copy {
  * hypervisor is asked; the good ops of the batch are carried out all the same.
  * Local memory may be anywhere, but an end that lies in one page is cheapest. */
 int pvb_hv_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);
+
+/* Memory of our own that copies at the least cost: `bytes` zeroed bytes (whole pages), one such area a handle, for as
+ * long as the handle is open.  pvb_hv_copy() recognises a local end that lies in one page of it.  On Xen the pages
+ * are granted by this domain to itself (its number is in the spec: "xen:DOMID"), so that a copy names them by
+ * reference and the kernel need not look up and pin them, a third of a copy's cost in a PV dom0; it takes a slot of
+ * the domain's grant table and of gntalloc's limit for each page.
+ * -ENODEV no gntalloc, -ENOSPC no grants left, -EINVAL own number unknown, -EEXIST: ordinary memory copies as well. */
+int pvb_hv_arena(struct pvb_hv *hv, size_t bytes, void **addr);
 
 /* --- granting (front ends) ------------------------------------------------------------------------ */
 

@@ -295,11 +295,42 @@ static struct pvb_copy to_grant(const void *from, uint32_t ref, uint16_t offset,
 				  .len = len };
 }
 
+/* The copy tests run twice: with memory from anywhere, and with the handle's arena. */
+static bool with_arena;
+
+static int setup_arena(void **state)
+{
+	with_arena = true;
+	return setup(state);
+}
+
+static int teardown_arena(void **state)
+{
+	with_arena = false;
+	return teardown(state);
+}
+
+static void free_local(uint8_t *p)
+{
+	if (!with_arena)
+		free(p);
+}
+
 static uint8_t *local_pages(unsigned nr)
 {
-	uint8_t *p = aligned_alloc(PAGE, nr * PAGE);
+	uint8_t *p;
 
-	assert_non_null(p);
+	if (with_arena) {
+		void *area;
+
+		assert_int_equal(pvb_hv_arena(back, nr * PAGE, &area), 0);
+		p = area;
+		for (unsigned i = 0; i < nr * PAGE; i++)
+			assert_int_equal(p[i], 0);
+	} else {
+		p = aligned_alloc(PAGE, nr * PAGE);
+		assert_non_null(p);
+	}
 	memset(p, 0xa5, nr * PAGE);
 	return p;
 }
@@ -344,7 +375,7 @@ static void test_copy(void **state)
 	assert_int_equal(pvb_hv_live(back)->nr_copy_ops, 8);
 	assert_int_equal(pvb_hv_copy(back, ops, 0), 0);
 	assert_int_equal(pvb_hv_ungrant(front, &g), 0);
-	free(buf);
+	free_local(buf);
 }
 
 static void test_copy_between_grants(void **state)
@@ -364,6 +395,19 @@ static void test_copy_between_grants(void **state)
 	assert_int_equal(page(g.addr, 1)[122], 0);
 	assert_int_equal(page(g.addr, 1)[623], 0);
 	assert_int_equal(pvb_hv_ungrant(front, &g), 0);
+}
+
+static void test_arena_limits(void **state)
+{
+	void *area = NULL, *other;
+
+	assert_int_equal(pvb_hv_arena(back, 0, &area), -EINVAL);
+	assert_int_equal(pvb_hv_arena(back, PAGE + 1, &area), -EINVAL);
+	assert_int_equal(pvb_hv_arena(front, PAGE, &area), -EINVAL); /* has nothing to copy */
+	assert_null(area);
+	assert_int_equal(pvb_hv_arena(back, 64 * PAGE, &area), 0);
+	memset(area, 1, 64 * PAGE);
+	assert_int_equal(pvb_hv_arena(back, PAGE, &other), -EEXIST);
 }
 
 /* A whole ring's worth in one call. */
@@ -388,7 +432,7 @@ static void test_copy_many(void **state)
 	assert_int_equal(pvb_hv_live(back)->nr_copy_calls, 1);
 	assert_int_equal(pvb_hv_ungrant(front, &g), 0);
 	free(ops);
-	free(buf);
+	free_local(buf);
 }
 
 /* Bad ops of every kind between good ones: each gets its own verdict and the good ones are done. */
@@ -432,7 +476,7 @@ static void test_copy_mixed(void **state)
 		assert_int_equal(page(ro.addr, 0)[i], 0);
 	assert_int_equal(pvb_hv_ungrant(front, &g), 0);
 	assert_int_equal(pvb_hv_ungrant(front, &ro), 0);
-	free(buf);
+	free_local(buf);
 }
 
 static void test_copy_revoked(void **state)
@@ -447,7 +491,7 @@ static void test_copy_revoked(void **state)
 	pvb_hv_copy(back, &op, 1);
 	assert_int_not_equal(op.status, 0);
 	assert_int_equal(buf[0], 0xa5);
-	free(buf);
+	free_local(buf);
 }
 
 /* ---- faults ---------------------------------------------------------------------------------------- */
@@ -916,6 +960,7 @@ static void test_storm(void **state)
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define ARENA(f) { #f " with an arena", f, setup_arena, teardown_arena, NULL }
 
 static int run_all(const char *name)
 {
@@ -934,6 +979,11 @@ static int run_all(const char *name)
 		T(test_copy_many),
 		T(test_copy_mixed),
 		T(test_copy_revoked),
+		ARENA(test_copy),
+		ARENA(test_copy_many),
+		ARENA(test_copy_mixed),
+		ARENA(test_copy_revoked),
+		T(test_arena_limits),
 		T(test_faults),
 		T(test_event),
 		T(test_event_masked),

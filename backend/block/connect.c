@@ -37,6 +37,11 @@ int blk_ctx_new(struct blk_ctx **out, struct pvb_hv *hv, struct pvb_events *even
 	return 0;
 }
 
+int blk_ctx_lend(struct blk_ctx *ctx, void *area, size_t bytes)
+{
+	return bufpool_lend(ctx->pool, area, bytes);
+}
+
 void blk_ctx_free(struct blk_ctx *ctx)
 {
 	if (!ctx)

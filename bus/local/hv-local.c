@@ -97,6 +97,8 @@ static void local_close(struct pvb_hv *hv)
 	lhv_event_close(l);
 	lhv_grant_close(l);
 	lhv_memory_close(l);
+	if (l->arena)
+		munmap(l->arena, l->arena_bytes);
 	if (l->efd >= 0)
 		close(l->efd);
 	if (l->info)
@@ -145,6 +147,19 @@ static int local_open(struct pvb_hv *hv, const char *arg, unsigned flags, struct
 	return rc;
 }
 
+/* All memory copies alike here. */
+static int local_arena(struct pvb_hv *hv, size_t bytes, void **addr)
+{
+	struct lhv *l = lhv(hv);
+	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mem == MAP_FAILED)
+		return -errno;
+	l->arena = *addr = mem;
+	l->arena_bytes = bytes;
+	return 0;
+}
+
 static int local_restrict(struct pvb_hv *hv, uint32_t domid)
 {
 	struct lf_request req = { .op = LF_RESTRICT, .a = domid == PVB_DOMID_SELF ? hv->domid : domid };
@@ -163,6 +178,7 @@ const struct pvb_hv_ops pvb_hv_local = {
 	.map = lhv_map,
 	.unmap = lhv_unmap,
 	.copy = lhv_copy,
+	.arena = local_arena,
 	.grant = lhv_grant,
 	.ungrant = lhv_ungrant,
 	.evt_fd = lhv_evt_fd,

@@ -16,6 +16,7 @@
 #include <xengnttab.h>
 #include <xentoollog.h>
 #include "../hv-impl.h"
+#include "../store.h"
 
 /* The kernel moves at most a page of port numbers per call. */
 #define EVTCHN_IO_MAX (PVB_PAGE_SIZE / sizeof(evtchn_port_t))
@@ -32,6 +33,10 @@ struct xen_hv {
 	xengntshr_handle *gntshr;    /* PVB_HV_FRONT */
 	xenevtchn_handle *evtchn;
 	struct region *maps, *grants;
+	xengntshr_handle *self;      /* grants the arena's pages to ourselves */
+	uint8_t *arena;
+	size_t arena_bytes;
+	uint32_t *arena_refs;
 	xengnttab_grant_copy_segment_t *segs; /* grown, never shrunk: no allocation per copy */
 	unsigned nr_segs;
 };
@@ -97,6 +102,11 @@ static void xen_close(struct pvb_hv *hv)
 		xengntshr_unshare(x->gntshr, x->grants->addr, x->grants->nr);
 		region_del(x->grants);
 	}
+	if (x->arena)
+		xengntshr_unshare(x->self, x->arena, (uint32_t)(x->arena_bytes / PVB_PAGE_SIZE));
+	if (x->self)
+		xengntshr_close(x->self);
+	free(x->arena_refs);
 	if (x->gnttab)
 		xengnttab_close(x->gnttab);
 	if (x->gntshr)
@@ -130,10 +140,12 @@ static int open_devices(struct xen_hv *x, unsigned flags, struct pvb_error *err)
 
 static int xen_open(struct pvb_hv *hv, const char *arg, unsigned flags, struct pvb_error *err)
 {
+	uint64_t self = 0;
 	int rc;
 
-	if (*arg)
-		return pvb_err(err, -EINVAL, "bus xen takes no argument, got \"%s\"", arg);
+	if (*arg && pvb_parse_u64(arg, 0, PVB_DOMID_SELF - 1, &self) < 0)
+		return pvb_err(err, -EINVAL, "bus xen takes the number of this domain (0 to %u), got \"%s\"", PVB_DOMID_SELF - 1, arg);
+	hv->domid = (uint32_t)self;
 	hv->priv = calloc(1, sizeof(struct xen_hv));
 	if (!hv->priv)
 		return pvb_err(err, -ENOMEM, "bus xen: out of memory");
@@ -188,8 +200,47 @@ static int reserve_segs(struct xen_hv *x, unsigned nr)
 	return 0;
 }
 
-static uint16_t copy_end(const struct pvb_copy_end *from, union xengnttab_copy_ptr *to, uint16_t flag)
+/* The whole area at once or not at all. */
+static int xen_arena(struct pvb_hv *hv, size_t bytes, void **addr)
 {
+	struct xen_hv *x = hv->priv;
+	uint32_t nr = (uint32_t)(bytes / PVB_PAGE_SIZE), *refs;
+	xengntshr_handle *self;
+	void *mem;
+	int rc;
+
+	if (!strchr(hv->spec, ':'))
+		return -EINVAL;
+	self = xengntshr_open(&quiet, 0);
+	if (!self)
+		return errno == ENOENT ? -ENODEV : -errno;
+	fcntl(xengntshr_fd(self), F_SETFD, FD_CLOEXEC);
+	refs = malloc(nr * sizeof(*refs));
+	mem = refs ? xengntshr_share_pages(self, hv->domid, (int)nr, refs, 1) : NULL;
+	if (!mem) {
+		rc = !refs ? -ENOMEM : errno ? -errno : -ENOSPC;
+		free(refs);
+		xengntshr_close(self);
+		return rc;
+	}
+	x->self = self;
+	x->arena = *addr = mem;
+	x->arena_bytes = bytes;
+	x->arena_refs = refs;
+	return 0;
+}
+
+static uint16_t copy_end(const struct xen_hv *x, const struct pvb_copy_end *from, uint16_t len,
+			 union xengnttab_copy_ptr *to, uint16_t flag)
+{
+	uintptr_t at = (uintptr_t)from->local - (uintptr_t)x->arena;
+
+	if (from->local && at < x->arena_bytes && at % PVB_PAGE_SIZE + len <= PVB_PAGE_SIZE) {
+		to->foreign.ref = x->arena_refs[at / PVB_PAGE_SIZE];
+		to->foreign.offset = (uint16_t)(at % PVB_PAGE_SIZE);
+		to->foreign.domid = DOMID_SELF;
+		return flag;
+	}
 	if (from->local) {
 		to->virt = from->local;
 		return 0;
@@ -213,8 +264,8 @@ static int xen_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr)
 		xengnttab_grant_copy_segment_t *s = &x->segs[i];
 
 		s->len = ops[i].len;
-		s->flags = copy_end(&ops[i].src, &s->source, GNTCOPY_source_gref);
-		s->flags |= copy_end(&ops[i].dst, &s->dest, GNTCOPY_dest_gref);
+		s->flags = copy_end(x, &ops[i].src, ops[i].len, &s->source, GNTCOPY_source_gref);
+		s->flags |= copy_end(x, &ops[i].dst, ops[i].len, &s->dest, GNTCOPY_dest_gref);
 		s->status = GNTST_general_error; /* what the kernel does not touch was not copied */
 	}
 	if (xengnttab_grant_copy(x->gnttab, nr, x->segs) != 0)
@@ -349,6 +400,7 @@ const struct pvb_hv_ops pvb_hv_xen = {
 	.map = xen_map,
 	.unmap = xen_unmap,
 	.copy = xen_copy,
+	.arena = xen_arena,
 	.grant = xen_grant,
 	.ungrant = xen_ungrant,
 	.evt_fd = xen_evt_fd,

@@ -18,7 +18,7 @@ rows='
 plain|pv||cache=buffered&data=copy|tmpfs|1
 small-ring|pvh|max_ring_page_order=0 max_queues=1 max_indirect_segments=8|data=copy&indirect=0|tmpfs|1
 wide|pv|max_ring_page_order=4 max_queues=4 max_indirect_segments=256|queues=4&ring-order=4&data=copy|tmpfs|4
-map|pvh|max_ring_page_order=4 max_queues=4 max_indirect_segments=256|queues=4&ring-order=4&data=map|brd|4
+map|pv|max_ring_page_order=4 max_queues=4 max_indirect_segments=256|queues=4&ring-order=4&data=map|brd|4
 persistent|pv|feature_persistent=1 max_queues=1|persistent=on|tmpfs|1
 4k|pv|max_indirect_segments=256|cache=direct|loop4096|1
 '

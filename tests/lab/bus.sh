@@ -4,7 +4,7 @@
 #   lab/run --file tests/hv-suite --file tests/store-suite tests/lab/bus.sh [SUITE...]
 set -u
 status=0
-export PVBUS_TEST_HV=xen
+export PVBUS_TEST_HV=xen:0
 [ $# -gt 0 ] || set -- hv-suite store-suite
 for suite; do
 	program=/root/$suite
