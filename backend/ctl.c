@@ -18,6 +18,7 @@
 #include "server.h"
 #include "stats.h"
 #include "supervisor.h"
+#include "vbd.h"
 
 static void add(struct json_object *o, const char *key, uint64_t v)
 {
@@ -88,33 +89,44 @@ static void add_text(struct json_object *o, const char *key, const char *text)
 	json_object_object_add(o, key, text && *text ? json_object_new_string(text) : NULL);
 }
 
+/* What there is to say of any device. */
+static struct json_object *device_json(struct device *d)
+{
+	struct json_object *o = json_object_new_object();
+
+	add(o, "domid", d->id.front);
+	add(o, "devid", d->id.devid);
+	add_text(o, "class", d->id.class);
+	add_text(o, "kind", d->kind);
+	add_text(o, "state", pvb_state_name(pvb_state_read(d->sup->store, PVB_NO_TXN, d->back)));
+	add_text(o, "phase", device_phase_name[d->phase]);
+	add(o, "worker", d->guest ? (uint64_t)d->guest->pid : 0);
+	add_text(o, "error", d->error);
+	return o;
+}
+
 static struct json_object *vbd_json(struct vbd *v, bool counters)
 {
-	struct json_object *o = json_object_new_object(), *queues;
+	struct json_object *o = device_json(&v->dev), *queues;
+	const struct stats_device *stats = v->dev.stats;
+	unsigned nr_queues = v->dev.connect.blk.nr_queues;
 	char dev[16];
 
-	pvb_vdev_name(v->id.devid, dev, sizeof(dev));
-	add(o, "domid", v->id.front);
-	add(o, "devid", v->id.devid);
+	pvb_vdev_name(v->dev.id.devid, dev, sizeof(dev));
 	add_text(o, "vdev", dev);
-	add_text(o, "kind", v->kind);
-	add_text(o, "state", pvb_state_name(pvb_state_read(v->sup->store, PVB_NO_TXN, v->back)));
-	add_text(o, "phase", vbd_phase_name[v->phase]);
 	add_text(o, "provider", v->target ? v->target->provider : NULL);
 	add_text(o, "target", v->target ? v->target->text : NULL);
 	json_object_object_add(o, "readonly", json_object_new_boolean(v->readonly));
 	add(o, "size", v->info.size);
-	add(o, "nr_queues", v->connect.nr_queues);
-	add(o, "ring_pages", v->connect.ring_pages);
-	add(o, "worker", v->guest ? (uint64_t)v->guest->pid : 0);
+	add(o, "nr_queues", nr_queues);
+	add(o, "ring_pages", v->dev.connect.blk.ring_pages);
 	add_text(o, "alarm", v->alarm);
-	add_text(o, "error", v->error);
 	if (!counters)
 		return o;
-	add(o, "parked", v->stats ? stats_get(&v->stats->parked) : 0);
+	add(o, "parked", stats ? stats_get(&stats->parked) : 0);
 	queues = json_object_new_array();
-	for (unsigned i = 0; v->stats && i < v->connect.nr_queues; i++)
-		json_object_array_add(queues, queue_json(v->stats, i));
+	for (unsigned i = 0; stats && i < nr_queues; i++)
+		json_object_array_add(queues, queue_json(stats, i));
 	json_object_object_add(o, "queues", queues);
 	return o;
 }
@@ -171,17 +183,22 @@ static char *devices(struct supervisor *sup, struct json_object *req, bool count
 	struct json_object *list = json_object_new_array();
 	int64_t domid = number(req, "domid"), devid = number(req, "devid");
 
-	for (struct vbd *v = sup->vbds; v; v = v->next)
-		if (!v->gone && (domid < 0 || domid == v->id.front) && (devid < 0 || devid == v->id.devid))
-			json_object_array_add(list, vbd_json(v, counters));
+	for (struct device *d = sup->devices; d; d = d->next)
+		if (!d->gone && (domid < 0 || domid == d->id.front) && (devid < 0 || devid == d->id.devid))
+			json_object_array_add(list, vbd_json(vbd_of(d), counters));
 	return ok(list, "devices");
 }
 
 static char *check(struct supervisor *sup, struct json_object *req)
 {
+	const char *path = text(req, "path");
+	struct pvb_device_id id;
 	struct pvb_error err;
+	char kind[16];
 
-	if (vbd_check_target(sup, text(req, "path"), &err) < 0)
+	if (pvb_device_parse(path, &id, kind) < 0)
+		return fail("path is not a back end's directory");
+	if (device_ops_of(kind)->check(sup, path, &err) < 0)
 		return fail(err.text);
 	return ok(NULL, NULL);
 }
@@ -197,12 +214,13 @@ static int find_word(const char *const *words, unsigned nr, const char *word)
 static char *command(struct supervisor *sup, struct json_object *req, enum ipc_type type)
 {
 	struct pvb_device_id id = { .front = (uint32_t)number(req, "domid"), .devid = (uint32_t)number(req, "devid") };
-	struct vbd *v = vbd_find(sup, &id);
-	struct ipc_msg m = { .type = type, .devid = id.devid };
+	struct device *d = device_find(sup, vbd_ops.class, &id);
+	struct ipc_msg m;
 	int rc;
 
-	if (!v || !v->guest)
-		return fail("no such device is attached");
+	if (!d || !d->guest)
+		return fail("no such disk is attached");
+	device_ipc(d, &m, type);
 	if (type == IPC_POLICY) {
 		int cls = find_word(blk_error_class_name, BLK_ERR_NR, text(req, "class"));
 		int policy = find_word(blk_policy_name, 4, text(req, "policy"));
@@ -211,9 +229,9 @@ static char *command(struct supervisor *sup, struct json_object *req, enum ipc_t
 			return fail("class is enospc, flush-error or io-error; policy is retry, report, stop or ignore");
 		m.u.policy.cls = (uint32_t)cls;
 		m.u.policy.policy = (uint32_t)policy;
-		v->cfg.policy[cls] = (enum blk_policy)policy;
+		vbd_of(d)->cfg.policy[cls] = (enum blk_policy)policy;
 	}
-	rc = guest_send(v->guest, &m, NULL, 0);
+	rc = guest_send(d->guest, &m, NULL, 0);
 	return rc < 0 ? fail(strerror(-rc)) : ok(NULL, NULL);
 }
 

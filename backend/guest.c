@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* guest.c: worker processes.  It knows which guest has one, what it may say, and how it died; what the
- * messages mean is vbd.c's. */
+/* guest.c: worker processes.  It knows which guest or switch has one, what it may say, and how it died; what the
+ * messages mean is device.c's. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -14,23 +14,38 @@
 #include "log.h"
 #include "supervisor.h"
 
+#define SWITCH_SLOTS 16u /* uids from base + 0x7ff0: domain ids end below */
+
 static void on_message(void *arg, uint32_t events);
 
-/* In the child: only async-signal-safe calls, then the same program as a worker. */
-static void exec_worker(const struct supervisor *sup, uint32_t domid, int sock)
+/* "domain 3", "switch lan". */
+static const char *who(const struct guest *g)
 {
+	static char buf[64]; /* one thread, one name a line */
+
+	if (g->place[0])
+		snprintf(buf, sizeof(buf), "switch %s", g->place);
+	else
+		snprintf(buf, sizeof(buf), "domain %u", g->domid);
+	return buf;
+}
+
+/* In the child: only async-signal-safe calls, then the same program as a worker. */
+static void exec_worker(const struct guest *g, int sock)
+{
+	const struct supervisor *sup = g->sup;
 	char sockarg[16], domarg[16], uidarg[16], memarg[32];
 	sigset_t none;
 
 	snprintf(sockarg, sizeof(sockarg), "%d", sock);
-	snprintf(domarg, sizeof(domarg), "%u", domid);
-	snprintf(uidarg, sizeof(uidarg), "%u", sup->o.uid_base ? sup->o.uid_base + domid : 0);
+	snprintf(domarg, sizeof(domarg), "%u", g->domid);
+	snprintf(uidarg, sizeof(uidarg), "%u", sup->o.uid_base ? sup->o.uid_base + g->domid + g->slot : 0);
 	snprintf(memarg, sizeof(memarg), "%zu", sup->o.memory);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	fcntl(sock, F_SETFD, 0);
 	execl("/proc/self/exe", "pvbackd-worker", "--worker", sockarg, domarg, sup->hv, uidarg, memarg,
-	      sup->o.sandbox ? "1" : "0", (char *)NULL);
+	      sup->o.sandbox ? "1" : "0", g->place, (char *)NULL);
 	_exit(127);
 }
 
@@ -39,25 +54,25 @@ static int start_worker(struct guest *g, struct pvb_error *err)
 	int pair[2], rc, size = 256 * 1024;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return pvb_err(err, -errno, "worker of domain %u: socket: %s", g->domid, strerror(errno));
+		return pvb_err(err, -errno, "worker of %s: socket: %s", who(g), strerror(errno));
 	setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	g->pid = fork();
 	if (g->pid == 0)
-		exec_worker(g->sup, g->domid, pair[1]);
+		exec_worker(g, pair[1]);
 	close(pair[1]);
 	if (g->pid < 0) {
 		rc = -errno;
 		g->pid = 0;
 		close(pair[0]);
-		return pvb_err(err, rc, "worker of domain %u: fork: %s", g->domid, strerror(-rc));
+		return pvb_err(err, rc, "worker of %s: fork: %s", who(g), strerror(-rc));
 	}
 	g->sock = pair[0];
 	g->ready = false;
 	rc = pvb_loop_fd(g->sup->loop, g->sock, EPOLLIN, on_message, g, &g->src);
 	if (rc < 0)
-		return pvb_err(err, rc, "worker of domain %u: loop: %s", g->domid, strerror(-rc));
-	log_info("domain %u: worker %d", g->domid, (int)g->pid);
+		return pvb_err(err, rc, "worker of %s: loop: %s", who(g), strerror(-rc));
+	log_info("%s: worker %d", who(g), (int)g->pid);
 	return 0;
 }
 
@@ -81,25 +96,52 @@ static void hang_up(struct guest *g)
 	g->ready = false;
 }
 
-int guest_get(struct supervisor *sup, uint32_t domid, struct guest **out, struct pvb_error *err)
+static unsigned free_slot(const struct supervisor *sup)
+{
+	unsigned taken = 0, slot = 0;
+
+	for (const struct guest *g = sup->guests; g; g = g->next)
+		if (g->place[0])
+			taken |= 1u << g->slot;
+	while (slot < SWITCH_SLOTS - 1 && (taken & 1u << slot))
+		slot++;
+	return slot; /* more switches than that share the last */
+}
+
+static bool serves(const struct guest *g, uint32_t domid, const char *place)
+{
+	return strcmp(g->place, place) == 0 && (*place || g->domid == domid);
+}
+
+static struct guest *new_guest(struct supervisor *sup, uint32_t domid, const char *place)
+{
+	struct guest *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	g->sup = sup;
+	g->domid = *place ? PVB_DOMID_SELF : domid;
+	g->slot = *place ? free_slot(sup) : 0;
+	snprintf(g->place, sizeof(g->place), "%s", place);
+	g->sock = -1;
+	g->next = sup->guests;
+	sup->guests = g;
+	return g;
+}
+
+int guest_get(struct supervisor *sup, uint32_t domid, const char *place, struct guest **out, struct pvb_error *err)
 {
 	struct guest *g;
 	int rc = 0;
 
-	for (g = sup->guests; g && g->domid != domid; g = g->next)
+	for (g = sup->guests; g && !serves(g, domid, place); g = g->next)
 		;
-	if (!g) {
-		g = calloc(1, sizeof(*g));
-		if (!g)
-			return pvb_err(err, -ENOMEM, "domain %u: out of memory", domid);
-		g->sup = sup;
-		g->domid = domid;
-		g->sock = -1;
-		g->next = sup->guests;
-		sup->guests = g;
-	}
+	if (!g)
+		g = new_guest(sup, domid, place);
+	if (!g)
+		return pvb_err(err, -ENOMEM, "domain %u: out of memory", domid);
 	if (g->pid && g->sock < 0)
-		return pvb_err(err, -EAGAIN, "worker %d of domain %u is still ending", (int)g->pid, domid);
+		return pvb_err(err, -EAGAIN, "worker %d of %s is still ending", (int)g->pid, who(g));
 	if (!g->pid)
 		rc = start_worker(g, err);
 	if (rc < 0) {
@@ -141,7 +183,7 @@ int guest_send(struct guest *g, const struct ipc_msg *m, const int *fds, unsigne
 
 void guest_kill(struct guest *g, const char *why)
 {
-	log_err("domain %u: worker %d %s: killed", g->domid, (int)g->pid, why);
+	log_err("%s: worker %d %s: killed", who(g), (int)g->pid, why);
 	if (g->pid)
 		kill(g->pid, SIGKILL); /* guest_reaped() tells the devices */
 	hang_up(g);
@@ -157,8 +199,8 @@ static void on_message(void *arg, uint32_t events)
 
 	/* bounded: a worker that talks without end must not hold up the others */
 	for (n = 0; n < 64 && g->sock >= 0 && (rc = ipc_recv(g->sock, &m, fds, &nr_fds)) > 0; n++) {
-		struct pvb_device_id id = { .kind = NULL, .class = "vbd", .front = g->domid, .devid = m.devid };
-		struct vbd *v;
+		struct pvb_device_id id = { .front = m.domid, .devid = m.devid };
+		struct device *d;
 
 		ipc_close_fds(fds, nr_fds); /* a worker has none to give */
 		if (m.type == IPC_HELLO) {
@@ -172,9 +214,13 @@ static void on_message(void *arg, uint32_t events)
 			guest_kill(g, "sent an unknown message");
 			return;
 		}
-		v = vbd_find(g->sup, &id);
-		if (v && v->guest == g)
-			vbd_message(v, &m);
+		if (m.class >= IPC_NR_CLASSES) {
+			guest_kill(g, "sent a message about no kind of device");
+			return;
+		}
+		d = device_find(g->sup, vbd_ops.class, &id);
+		if (d && d->guest == g)
+			device_message(d, &m);
 	}
 	if (rc < 0 && g->sock >= 0)
 		hang_up(g); /* its death follows */
@@ -192,8 +238,8 @@ static void describe(int status, char *buf, size_t len)
 void guest_reaped(struct supervisor *sup, pid_t pid, int status)
 {
 	struct guest *g;
-	struct vbd *v;
-	char how[128];
+	struct device *d;
+	char how[128], place[sizeof(g->place)];
 	uint32_t domid;
 
 	for (g = sup->guests; g && g->pid != pid; g = g->next)
@@ -204,18 +250,19 @@ void guest_reaped(struct supervisor *sup, pid_t pid, int status)
 	hang_up(g);
 	describe(status, how, sizeof(how));
 	if (g->devices == 0) {
-		log_info("domain %u: worker %d %s", g->domid, (int)pid, how);
+		log_info("%s: worker %d %s", who(g), (int)pid, how);
 	} else {
 		g->deaths++;
-		log_err("domain %u: worker %d %s with %u devices", g->domid, (int)pid, how, g->devices);
+		log_err("%s: worker %d %s with %u devices", who(g), (int)pid, how, g->devices);
 	}
 	g->devices++; /* keep it while its devices leave */
 	domid = g->domid;
-	for (v = sup->vbds; v; v = v->next)
-		if (v->guest == g)
-			vbd_worker_died(v, how);
+	memcpy(place, g->place, sizeof(place));
+	for (d = sup->devices; d; d = d->next)
+		if (d->guest == g)
+			device_worker_died(d, how);
 	guest_put(g);
-	for (v = sup->vbds; v; v = v->next) /* who waited for it to end */
-		if (v->id.front == domid)
-			vbd_step(v);
+	for (d = sup->devices; d; d = d->next) /* who waited for it to end */
+		if (strcmp(d->place, place) == 0 && (*place || d->id.front == domid))
+			device_step(d);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef PVB_BACKEND_IPC_H
 #define PVB_BACKEND_IPC_H
-/* Between the supervisor and a guest's worker: a SOCK_SEQPACKET pair, one struct a message, descriptors
+/* Between the supervisor and a worker: a SOCK_SEQPACKET pair, one struct a message, descriptors
  * beside it.
  *
  * Trust    The worker talks to a hostile guest and may have been taken over: the supervisor checks what it
@@ -11,19 +11,21 @@
  */
 #include <stdint.h>
 #include "block/blkif.h"
+#include "net/netif.h"
 
-#define IPC_MAX_FDS 4
+#define IPC_MAX_FDS (2 + PORT_MAX_FDS)
 #define IPC_TARGET_MAX 3072
 
 enum ipc_type {
 	/* supervisor to worker */
-	IPC_ATTACH = 1,     /* open a disk.  fds: statistics memfd, then the provider's */
+	IPC_ATTACH = 1,     /* open a disk or port.  fds: statistics memfd, then the provider's or port's */
 	IPC_CONNECT,        /* connect its rings.  fds: the journals, one memfd, a queue after the other */
 	IPC_DISCONNECT,     /* let go of the rings; answered by IPC_DISCONNECTED */
-	IPC_DETACH,         /* close the disk (disconnected) */
+	IPC_DETACH,         /* close the device (disconnected) */
 	IPC_RESUME,         /* try held requests now */
 	IPC_POLICY,         /* change one error policy */
 	IPC_REFRESH,        /* look at the size */
+	IPC_NIC,            /* nic: what has changed while connected */
 	/* worker to supervisor */
 	IPC_HELLO,          /* in the sandbox, ready */
 	IPC_ATTACHED,       /* rc; info or text */
@@ -33,14 +35,22 @@ enum ipc_type {
 	IPC_REFUSED,        /* text, num: more that were not told */
 	IPC_ALARM,          /* text; empty: over */
 	IPC_RESIZED,        /* info */
+	IPC_STALLED,        /* num: 1 the guest takes nothing, 0 again something */
 	IPC_NR,
+};
+enum ipc_class { IPC_VBD, IPC_VIF, IPC_NR_CLASSES };
+
+union ipc_connect {
+	struct blk_connect blk;
+	struct nif_connect nif;
 };
 
 struct ipc_msg {
 	uint32_t type;
-	uint32_t devid;
+	uint32_t class;              /* the device: kind, domain, number */
+	uint32_t domid, devid;
 	int32_t rc;
-	uint32_t nr_fds;             /* of IPC_ATTACH: the provider's */
+	uint32_t nr_fds;             /* of IPC_ATTACH: without the first */
 	uint64_t num;
 	union {
 		struct {
@@ -48,7 +58,14 @@ struct ipc_msg {
 			bool direct_io_safe; /* the toolstack's key; the target does not say it */
 			char target[IPC_TARGET_MAX];
 		} attach;
-		struct blk_connect connect;
+		struct {
+			struct nif_config cfg;
+			uint32_t queues;     /* at most */
+			char ifname[32];
+			char target[IPC_TARGET_MAX];
+		} attach_nic;
+		struct { struct nif_rate tx, rx; uint32_t multicast; } nic;
+		union ipc_connect connect;
 		struct disk_info info;
 		struct { uint32_t cls, policy; } policy;
 		char text[240];

@@ -6,11 +6,14 @@
 #include <string.h>
 #include "log.h"
 #include "supervisor.h"
+#include "vbd.h"
 
 /* The same VM's old domain has stopped (it is being migrated away), or the VM is ours twice. */
 static bool same_vm(const struct vbd *a, const struct vbd *b)
 {
-	return a->vm[0] && strcmp(a->vm, b->vm) == 0 && a->id.devid == b->id.devid && a->id.front != b->id.front;
+	const struct device *x = &a->dev, *y = &b->dev;
+
+	return x->vm[0] && strcmp(x->vm, y->vm) == 0 && x->id.devid == y->id.devid && x->id.front != y->id.front;
 }
 
 static int lock_file(struct vbd *v, short type)
@@ -27,13 +30,16 @@ static int lock_file(struct vbd *v, short type)
 static struct vbd *holder(struct vbd *v)
 {
 	const char *shared = target_get(v->target, "shared");
+	struct device *d;
 	struct vbd *o;
 
 	if (v->identity[0] == 0 || (shared && strcmp(shared, "on") == 0))
 		return NULL;
-	for (o = v->sup->vbds; o; o = o->next)
-		if (o != v && o->locked && strcmp(o->identity, v->identity) == 0 && !(o->readonly && v->readonly))
+	for (d = v->dev.sup->devices; d; d = d->next) {
+		o = vbd_of(d);
+		if (o && o != v && o->locked && strcmp(o->identity, v->identity) == 0 && !(o->readonly && v->readonly))
 			return o;
+	}
 	return NULL;
 }
 
@@ -43,7 +49,7 @@ int vbd_lock_check(struct vbd *v, struct pvb_error *err)
 
 	if (!o || same_vm(o, v))
 		return 0;
-	return pvb_err(err, -EBUSY, "image %s is in use by domain %u, device %u", v->target->arg, o->id.front, o->id.devid);
+	return pvb_err(err, -EBUSY, "image %s is in use by domain %u, device %u", v->target->arg, o->dev.id.front, o->dev.id.devid);
 }
 
 int vbd_lock(struct vbd *v, struct pvb_error *err)
@@ -59,9 +65,9 @@ int vbd_lock(struct vbd *v, struct pvb_error *err)
 		return rc;
 	o = holder(v);
 	if (o) {
-		log_info("%s: handing the image over to domain %u", vbd_name(o), v->id.front);
-		o->yielded = true;
-		vbd_quiesce(o);
+		log_info("%s: handing the image over to domain %u", device_name(&o->dev), v->dev.id.front);
+		o->dev.yielded = true;
+		device_quiesce(&o->dev);
 		return -EAGAIN;
 	}
 	rc = lock_file(v, v->readonly ? F_RDLCK : F_WRLCK);
@@ -75,13 +81,13 @@ int vbd_lock(struct vbd *v, struct pvb_error *err)
 
 void vbd_unlock(struct vbd *v)
 {
-	struct vbd *o;
+	struct device *d;
 
 	if (!v->locked)
 		return;
 	v->locked = false;
 	lock_file(v, F_UNLCK);
-	for (o = v->sup->vbds; o; o = o->next) /* who waits for it looks again */
-		if (o != v && strcmp(o->identity, v->identity) == 0)
-			vbd_step(o);
+	for (d = v->dev.sup->devices; d; d = d->next) /* who waits for it looks again */
+		if (vbd_of(d) && vbd_of(d) != v && strcmp(vbd_of(d)->identity, v->identity) == 0)
+			device_step(d);
 }

@@ -74,12 +74,13 @@ static uint64_t number(const char *option, const char *text, uint64_t min, uint6
 	return v;
 }
 
-/* pvbackd --worker SOCK DOMID HV UID MEMORY SANDBOX: how the supervisor starts us; not for people. */
+/* pvbackd --worker SOCK DOMID HV UID MEMORY SANDBOX SWITCH: how the supervisor starts us; not for people. */
 static int run_worker(char **a)
 {
 	struct worker_options o = {
 		.sock = atoi(a[0]), .domid = (uint32_t)strtoul(a[1], NULL, 10), .hv = a[2],
 		.uid = (uint32_t)strtoul(a[3], NULL, 10), .memory = strtoull(a[4], NULL, 10), .sandbox = a[5][0] == '1',
+		.place = a[6],
 	};
 
 	return worker_main(&o);
@@ -87,8 +88,8 @@ static int run_worker(char **a)
 
 static void add_kind(struct sup_options *o, unsigned *nr, const char *kind)
 {
-	if (*nr == 3) {
-		fprintf(stderr, "pvbackd: --kind %s: at most 3 kinds\n", kind);
+	if (*nr == SUP_MAX_KINDS) {
+		fprintf(stderr, "pvbackd: --kind %s: at most %d kinds\n", kind, SUP_MAX_KINDS);
 		exit(2);
 	}
 	if (!*kind || strlen(kind) > 15 || strchr(kind, '/')) {
@@ -114,7 +115,7 @@ int main(int argc, char **argv)
 	uint64_t bytes;
 	int c;
 
-	if (argc == 8 && strcmp(argv[1], "--worker") == 0) {
+	if (argc == 9 && strcmp(argv[1], "--worker") == 0) {
 		log_init(level);
 		return run_worker(argv + 2);
 	}

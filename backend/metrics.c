@@ -9,12 +9,13 @@
 #include "server.h"
 #include "stats.h"
 #include "supervisor.h"
+#include "vbd.h"
 
 struct metric {
 	const char *name, *type, *help;
-	uint64_t (*get)(const struct vbd *v, const struct stats_queue *q);
+	uint64_t (*get)(const struct stats_queue *q);
 };
-#define FIELD(f) static uint64_t get_##f(const struct vbd *v, const struct stats_queue *q) { return stats_get(&q->f); }
+#define FIELD(f) static uint64_t get_##f(const struct stats_queue *q) { return stats_get(&q->f); }
 FIELD(in_flight) FIELD(rejected) FIELD(notify_sent) FIELD(notify_suppressed) FIELD(event_received) FIELD(event_spurious)
 FIELD(copy_ops) FIELD(map_ops) FIELD(persistent_hits) FIELD(passes) FIELD(starved)
 
@@ -32,7 +33,7 @@ static const struct metric per_queue[] = {
 	{ "pvbus_vbd_starved_total", "counter", "Requests that waited for buffer memory", get_starved },
 };
 
-static void labels(FILE *f, const struct vbd *v, unsigned queue)
+static void labels(FILE *f, const struct device *v, unsigned queue)
 {
 	char dev[16];
 
@@ -47,15 +48,20 @@ static void head(FILE *f, const char *name, const char *type, const char *help)
 
 #define OP_FIELD(f) (offsetof(struct stats_queue, op[0].f) - offsetof(struct stats_queue, op))
 #define EACH_QUEUE(sup, v, i) \
-	for (struct vbd *v = (sup)->vbds; v; v = v->next) \
-		for (unsigned i = 0; v->stats && !v->gone && i < v->connect.nr_queues; i++)
+	for (struct device *v = (sup)->devices; v; v = v->next) \
+		for (unsigned i = 0; vbd_of(v) && v->stats && !v->gone && i < v->connect.blk.nr_queues; i++)
+
+static const struct stats_device *stats_of(const struct device *v)
+{
+	return v->stats;
+}
 
 static void per_op(FILE *f, struct supervisor *sup, const char *name, const char *help, size_t offset)
 {
 	head(f, name, "counter", help);
 	EACH_QUEUE(sup, v, i) {
 		for (unsigned op = 0; op < STATS_NR_OPS; op++) {
-			const char *base = (const char *)&v->stats->queue[i].op[op];
+			const char *base = (const char *)&stats_of(v)->queue[i].op[op];
 
 			fprintf(f, "%s{", name);
 			labels(f, v, i);
@@ -72,7 +78,7 @@ static void histogram(FILE *f, struct supervisor *sup)
 	head(f, name, "histogram", "From taking a request to its response");
 	EACH_QUEUE(sup, v, i) {
 		for (unsigned op = 0; op < STATS_NR_OPS; op++) {
-			const struct stats_queue *q = &v->stats->queue[i];
+			const struct stats_queue *q = &stats_of(v)->queue[i];
 			uint64_t sum = 0;
 
 			for (unsigned b = 0; b < STATS_BUCKETS; b++) {
@@ -100,23 +106,26 @@ static void per_device(FILE *f, struct supervisor *sup)
 	char dev[16];
 
 	head(f, "pvbus_vbd_parked", "gauge", "Requests held by the error policy");
-	for (struct vbd *v = sup->vbds; v; v = v->next) {
-		if (v->gone || !v->stats)
+	for (struct device *v = sup->devices; v; v = v->next) {
+		if (v->gone || !v->stats || !vbd_of(v))
 			continue;
 		pvb_vdev_name(v->id.devid, dev, sizeof(dev));
 		fprintf(f, "pvbus_vbd_parked{domid=\"%u\",vdev=\"%s\"} %llu\n", v->id.front, dev,
-			(unsigned long long)stats_get(&v->stats->parked));
+			(unsigned long long)stats_get(&stats_of(v)->parked));
 	}
 	head(f, "pvbus_vbd_alarm", "gauge", "1 while the operator should look at the device");
-	for (struct vbd *v = sup->vbds; v; v = v->next) {
-		if (v->gone)
+	for (struct device *v = sup->devices; v; v = v->next) {
+		if (v->gone || !vbd_of(v))
 			continue;
 		pvb_vdev_name(v->id.devid, dev, sizeof(dev));
-		fprintf(f, "pvbus_vbd_alarm{domid=\"%u\",vdev=\"%s\"} %d\n", v->id.front, dev, v->alarm[0] != 0);
+		fprintf(f, "pvbus_vbd_alarm{domid=\"%u\",vdev=\"%s\"} %d\n", v->id.front, dev, vbd_of(v)->alarm[0] != 0);
 	}
 	head(f, "pvbus_worker_deaths_total", "counter", "Worker processes that died while serving devices");
 	for (struct guest *g = sup->guests; g; g = g->next)
-		fprintf(f, "pvbus_worker_deaths_total{domid=\"%u\"} %u\n", g->domid, g->deaths);
+		if (g->place[0])
+			fprintf(f, "pvbus_worker_deaths_total{switch=\"%s\"} %u\n", g->place, g->deaths);
+		else
+			fprintf(f, "pvbus_worker_deaths_total{domid=\"%u\"} %u\n", g->domid, g->deaths);
 }
 
 static char *answer(void *arg, const char *line)
@@ -140,7 +149,7 @@ static char *answer(void *arg, const char *line)
 		EACH_QUEUE(sup, v, i) {
 			fprintf(f, "%s{", per_queue[m].name);
 			labels(f, v, i);
-			fprintf(f, "} %llu\n", (unsigned long long)per_queue[m].get(v, &v->stats->queue[i]));
+			fprintf(f, "} %llu\n", (unsigned long long)per_queue[m].get(&stats_of(v)->queue[i]));
 		}
 	}
 	histogram(f, sup);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "supervisor.h"
+#include "vbd.h"
 #include <xen/xen.h>
 #include <xen/io/blkif.h>
 #include <xen/io/protocols.h>
@@ -63,7 +64,7 @@ static int read_options(struct vbd *v, bool direct_io_safe, struct pvb_error *er
 {
 	static const char *const policy_key[BLK_ERR_NR] = { "on-enospc", "on-flush-error", "on-io-error" };
 	static const enum blk_policy policy_def[BLK_ERR_NR] = { BLK_RETRY, BLK_RETRY, BLK_REPORT };
-	const struct sup_options *o = &v->sup->o;
+	const struct sup_options *o = &v->dev.sup->o;
 	uint64_t queues, order, indirect;
 	int rc, i;
 
@@ -95,30 +96,16 @@ static int read_options(struct vbd *v, bool direct_io_safe, struct pvb_error *er
 	return 0;
 }
 
-static int check_frontend(struct vbd *v, struct pvb_value *k, struct pvb_error *err)
-{
-	char home[64];
-
-	pvb_store_home(v->id.front, home, sizeof(home));
-	if (k[VBD_B_FRONTEND_ID].present && k[VBD_B_FRONTEND_ID].num != v->id.front)
-		return pvb_err(err, -EINVAL, "frontend-id is %llu, the directory says %u",
-			       (unsigned long long)k[VBD_B_FRONTEND_ID].num, v->id.front);
-	if (k[VBD_B_FRONTEND].present &&
-	    (strncmp(k[VBD_B_FRONTEND].str, home, strlen(home)) != 0 || k[VBD_B_FRONTEND].str[strlen(home)] != '/'))
-		return pvb_err(err, -EINVAL, "frontend is %.80s, not below %s", k[VBD_B_FRONTEND].str, home);
-	return 0;
-}
-
 int vbd_read_config(struct vbd *v, struct pvb_error *err)
 {
 	struct pvb_value k[VBD_B_NR];
 	char text[IPC_TARGET_MAX];
 	int rc;
 
-	rc = pvb_nodes_read(v->sup->store, PVB_NO_TXN, v->back, pvb_vbd_back, VBD_B_NR, k, err);
+	rc = pvb_nodes_read(v->dev.sup->store, PVB_NO_TXN, v->dev.back, pvb_vbd_back, VBD_B_NR, k, err);
 	if (rc < 0)
 		return rc;
-	rc = check_frontend(v, k, err);
+	rc = device_check_front(&v->dev, &k[VBD_B_FRONTEND], &k[VBD_B_FRONTEND_ID], err);
 	if (rc == 0)
 		rc = target_text(k, text, sizeof(text), err);
 	if (rc == 0) {
@@ -133,30 +120,30 @@ int vbd_read_config(struct vbd *v, struct pvb_error *err)
 		memset(&v->cfg, 0, sizeof(v->cfg));
 		v->readonly = !k[VBD_B_MODE].present || strchr(k[VBD_B_MODE].str, 'w') == NULL;
 		v->cdrom = k[VBD_B_DEVICE_TYPE].present && strcmp(k[VBD_B_DEVICE_TYPE].str, "cdrom") == 0;
-		v->cfg.devid = v->id.devid;
+		v->cfg.devid = v->dev.id.devid;
 		v->cfg.readonly = v->readonly;
 		v->cfg.discard = k[VBD_B_DISCARD_ENABLE].num && !v->readonly;
-		v->cfg.barrier = v->sup->o.barrier;
+		v->cfg.barrier = v->dev.sup->o.barrier;
 		rc = read_options(v, v->direct_io_safe, err);
 	}
 	pvb_nodes_free(k, VBD_B_NR);
 	return rc;
 }
 
-int vbd_check_target(struct supervisor *sup, const char *back, struct pvb_error *err)
+int vbd_check(struct supervisor *sup, const char *back, struct pvb_error *err)
 {
-	struct vbd v = { .sup = sup, .journal_fd = -1, .stats_fd = -1 };
+	struct vbd v = { 0 };
+	struct pvb_device_id id;
+	char kind[16];
 	int rc;
 
-	if (pvb_device_parse(back, &v.id, v.kind) < 0)
+	if (pvb_device_parse(back, &id, kind) < 0)
 		return pvb_err(err, -EINVAL, "%.100s is not a back end's directory", back);
-	v.id.kind = v.kind;
-	snprintf(v.back, sizeof(v.back), "%s", back);
+	device_init(&v.dev, sup, &vbd_ops, &id, kind);
 	rc = vbd_read_config(&v, err);
 	if (rc == 0)
 		rc = disk_prepare(v.target, v.readonly, v.fds, &v.nr_fds, v.identity, err);
 	if (rc == 0) {
-		vbd_read_vm(&v);
 		rc = vbd_lock_check(&v, err);
 		ipc_close_fds(v.fds, v.nr_fds);
 	}
@@ -168,7 +155,7 @@ int vbd_check_target(struct supervisor *sup, const char *back, struct pvb_error 
 
 static int put(struct vbd *v, struct pvb_store *st, pvb_txn t, enum pvb_vbd_back key, uint64_t value)
 {
-	return pvb_nodes_write_u64(st, t, v->back, &pvb_vbd_back[key], value);
+	return pvb_nodes_write_u64(st, t, v->dev.back, &pvb_vbd_back[key], value);
 }
 
 static int limits_txn(struct pvb_store *st, pvb_txn t, void *arg)
@@ -176,7 +163,7 @@ static int limits_txn(struct pvb_store *st, pvb_txn t, void *arg)
 	struct vbd *v = arg;
 	int rc;
 
-	if (!pvb_store_exists(st, t, v->back))
+	if (!pvb_store_exists(st, t, v->dev.back))
 		return -ENOENT;
 	rc = put(v, st, t, VBD_B_MAX_QUEUES, v->max_queues);
 	if (rc == 0)
@@ -186,18 +173,20 @@ static int limits_txn(struct pvb_store *st, pvb_txn t, void *arg)
 	return rc;
 }
 
-int vbd_publish_limits(struct vbd *v)
+int vbd_publish_limits(struct device *d, struct pvb_error *err)
 {
-	const struct sup_options *o = &v->sup->o;
-	struct pvb_error err;
+	struct vbd *v = vbd_of(d);
+	const struct sup_options *o = &d->sup->o;
+	int rc;
 
 	/* a target that makes no sense is told by the hotplug script or at connect; the defaults do until then */
-	if (vbd_read_config(v, &err) < 0) {
+	if (vbd_read_config(v, err) < 0) {
 		v->max_queues = o->max_queues;
 		v->max_ring_order = o->max_ring_order;
 		v->cfg.max_indirect = o->max_indirect;
 	}
-	return pvb_store_txn(v->sup->store, limits_txn, v);
+	rc = pvb_store_txn(d->sup->store, limits_txn, v);
+	return rc < 0 ? pvb_err(err, rc, "limits can not be published: %s", strerror(-rc)) : 0;
 }
 
 static int disk_txn(struct pvb_store *st, pvb_txn t, void *arg)
@@ -221,7 +210,7 @@ static int disk_txn(struct pvb_store *st, pvb_txn t, void *arg)
 	};
 	int rc = 0;
 
-	if (!pvb_store_exists(st, t, v->back))
+	if (!pvb_store_exists(st, t, v->dev.back))
 		return -ENOENT;
 	for (unsigned i = 0; rc == 0 && i < sizeof(keys) / sizeof(keys[0]); i++)
 		rc = put(v, st, t, keys[i].key, keys[i].value);
@@ -230,14 +219,14 @@ static int disk_txn(struct pvb_store *st, pvb_txn t, void *arg)
 
 int vbd_publish_disk(struct vbd *v)
 {
-	return pvb_store_txn(v->sup->store, disk_txn, v);
+	return pvb_store_txn(v->dev.sup->store, disk_txn, v);
 }
 
 static int size_txn(struct pvb_store *st, pvb_txn t, void *arg)
 {
 	struct vbd *v = arg;
 
-	if (pvb_state_read(st, t, v->back) != PVB_CONNECTED)
+	if (pvb_state_read(st, t, v->dev.back) != PVB_CONNECTED)
 		return -ENOENT;
 	if (put(v, st, t, VBD_B_SECTORS, v->info.size / 512) < 0)
 		return -EIO;
@@ -246,65 +235,10 @@ static int size_txn(struct pvb_store *st, pvb_txn t, void *arg)
 
 int vbd_publish_size(struct vbd *v)
 {
-	return pvb_store_txn(v->sup->store, size_txn, v);
+	return pvb_store_txn(v->dev.sup->store, size_txn, v);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------- */
-
-static bool has(struct vbd *v, enum pvb_vbd_back key, const char *want)
-{
-	char path[200], *value;
-	bool yes;
-
-	snprintf(path, sizeof(path), "%s/%s", v->back, pvb_vbd_back[key].name);
-	if (pvb_store_read(v->sup->store, PVB_NO_TXN, path, &value) < 0)
-		return false;
-	yes = !want || strcmp(value, want) == 0;
-	free(value);
-	return yes;
-}
-
-int vbd_hotplug_done(struct vbd *v)
-{
-	/* physical-device is no sign: Xen's block script writes it before physical-device-path */
-	return !has(v, VBD_B_SCRIPT, NULL) || has(v, VBD_B_SCRIPT, "") || has(v, VBD_B_HOTPLUG_STATUS, "connected");
-}
-
-bool vbd_hotplug_failed(struct vbd *v)
-{
-	return has(v, VBD_B_HOTPLUG_STATUS, "error");
-}
-
-static int remove_txn(struct pvb_store *st, pvb_txn t, void *arg)
-{
-	struct vbd *v = arg;
-	char path[200], **names;
-	unsigned nr;
-	int rc;
-
-	snprintf(path, sizeof(path), "/libxl/%u/device/%s/%u", v->id.front, v->id.class, v->id.devid);
-	rc = pvb_store_rm(st, t, path);
-	if (rc == 0)
-		rc = pvb_store_rm(st, t, v->front);
-	if (rc == 0)
-		rc = pvb_store_rm(st, t, v->back);
-	snprintf(path, sizeof(path), "%s", v->back);
-	*strrchr(path, '/') = 0; /* the guest's last device of the kind takes the directory with it */
-	if (rc < 0 || pvb_store_list(st, t, path, &names, &nr) < 0)
-		return rc;
-	pvb_store_list_free(names, nr);
-	return nr == 0 ? pvb_store_rm(st, t, path) : 0;
-}
-
-int vbd_remove_nodes(struct vbd *v)
-{
-	return pvb_store_txn(v->sup->store, remove_txn, v);
-}
-
-bool vbd_online(struct vbd *v)
-{
-	return has(v, VBD_B_ONLINE, "1");
-}
 
 struct front_read {
 	struct vbd *v;
@@ -319,7 +253,7 @@ static int read_queue(struct pvb_store *st, pvb_txn t, struct front_read *f, uns
 	unsigned n;
 	int rc;
 
-	snprintf(dir, sizeof(dir), multi ? "%s/queue-%u" : "%s", f->v->front, i);
+	snprintf(dir, sizeof(dir), multi ? "%s/queue-%u" : "%s", f->v->dev.front, i);
 	rc = pvb_nodes_read(st, t, dir, pvb_vbd_queue, VBD_Q_NR, k, f->err);
 	if (rc < 0)
 		return rc;
@@ -360,8 +294,7 @@ static int front_txn(struct pvb_store *st, pvb_txn t, void *arg)
 	struct pvb_value k[VBD_F_NR];
 	int rc;
 
-	memset(c, 0, sizeof(*c));
-	rc = pvb_nodes_read(st, t, v->front, pvb_vbd_front, VBD_F_NR, k, f->err);
+	rc = pvb_nodes_read(st, t, v->dev.front, pvb_vbd_front, VBD_F_NR, k, f->err);
 	if (rc < 0)
 		return rc;
 	c->nr_queues = (uint32_t)k[VBD_F_NUM_QUEUES].num;
@@ -372,7 +305,7 @@ static int front_txn(struct pvb_store *st, pvb_txn t, void *arg)
 	else if (k[VBD_F_RING_ORDER].num > v->max_ring_order)
 		rc = pvb_err(f->err, -ERANGE, "ring-page-order is %llu, offered is %u",
 			     (unsigned long long)k[VBD_F_RING_ORDER].num, v->max_ring_order);
-	else if (k[VBD_F_BACKEND].present && strcmp(k[VBD_F_BACKEND].str, v->back) != 0)
+	else if (k[VBD_F_BACKEND].present && strcmp(k[VBD_F_BACKEND].str, v->dev.back) != 0)
 		rc = pvb_err(f->err, -EINVAL, "the front end's backend key says %.80s", k[VBD_F_BACKEND].str);
 	else
 		rc = read_abi(k[VBD_F_PROTOCOL].str, &c->abi, f->err);
@@ -382,12 +315,9 @@ static int front_txn(struct pvb_store *st, pvb_txn t, void *arg)
 	return rc;
 }
 
-int vbd_read_front(struct vbd *v, struct blk_connect *c, struct pvb_error *err)
+int vbd_read_front(struct device *d, union ipc_connect *c, struct pvb_error *err)
 {
-	struct front_read f = { .v = v, .c = c, .err = err };
-	int rc;
+	struct front_read f = { .v = vbd_of(d), .c = &c->blk, .err = err };
 
-	pvb_err(err, -EIO, "the front end's keys can not be read");
-	rc = pvb_store_txn(v->sup->store, front_txn, &f);
-	return rc;
+	return pvb_store_txn(d->sup->store, front_txn, &f);
 }

@@ -64,10 +64,15 @@ static void say(struct worker *w, struct ipc_msg *m)
 
 static void say_text(struct worker *w, enum ipc_type type, uint32_t devid, int rc, const char *text)
 {
-	struct ipc_msg m = { .type = type, .devid = devid, .rc = rc };
+	struct ipc_msg m = { .type = type, .class = IPC_VBD, .domid = w->o->domid, .devid = devid, .rc = rc };
 
 	snprintf(m.u.text, sizeof(m.u.text), "%s", text ? text : "");
 	say(w, &m);
+}
+
+static struct ipc_msg about(const struct wdisk *d, enum ipc_type type)
+{
+	return (struct ipc_msg){ .type = type, .class = IPC_VBD, .domid = d->w->o->domid, .devid = d->devid };
 }
 
 static struct wdisk *find_disk(struct worker *w, uint32_t devid)
@@ -113,8 +118,10 @@ static void on_broken(void *arg, struct blk_dev *dev, const char *why)
 
 static void on_refused(void *arg, struct blk_dev *dev, const char *why, uint64_t more)
 {
-	struct ipc_msg m = { .type = IPC_REFUSED, .devid = ((struct wdisk *)blk_dev_owner(dev))->devid, .num = more };
+	struct wdisk *d = blk_dev_owner(dev);
+	struct ipc_msg m = about(d, IPC_REFUSED);
 
+	m.num = more;
 	snprintf(m.u.text, sizeof(m.u.text), "%s", why);
 	say(arg, &m);
 }
@@ -137,7 +144,7 @@ static void on_drained(void *arg, struct blk_dev *dev)
 static void on_resized(struct disk *disk, void *arg)
 {
 	struct wdisk *d = arg;
-	struct ipc_msg m = { .type = IPC_RESIZED, .devid = d->devid };
+	struct ipc_msg m = about(d, IPC_RESIZED);
 
 	m.u.info = disk->info;
 	say(d->w, &m);
@@ -148,13 +155,12 @@ static void on_resized(struct disk *disk, void *arg)
 static void on_ready(struct disk *disk, int rc, const struct pvb_error *err, void *arg)
 {
 	struct wdisk *d = arg;
-	struct ipc_msg m = { .type = IPC_ATTACHED, .devid = d->devid, .rc = rc };
+	struct ipc_msg m = about(d, IPC_ATTACHED);
 	struct worker *w = d->w;
 
-	if (rc == 0) {
+	if (rc == 0)
 		rc = blk_dev_new(&d->blk, w->blk, &d->cfg, disk, d->stats, d);
-		m.rc = rc;
-	}
+	m.rc = rc;
 	if (rc < 0) {
 		snprintf(m.u.text, sizeof(m.u.text), "%s", err && err->code ? err->text : strerror(-rc));
 		say(w, &m);
@@ -215,22 +221,22 @@ static void connect_rings(struct worker *w, struct wdisk *d, struct ipc_msg *m, 
 {
 	void *journals[PVB_VBD_MAX_QUEUES];
 	struct pvb_error err = { 0 };
-	size_t each = blk_journal_bytes(&m->u.connect);
+	size_t each = blk_journal_bytes(&m->u.connect.blk);
 	int rc = 0;
 
 	if (nr_fds != 1 || !d->blk || blk_connected(d->blk)) {
 		say_text(w, IPC_CONNECTED, m->devid, -EINVAL, "malformed connect message");
 		return;
 	}
-	d->journal_bytes = each * m->u.connect.nr_queues;
+	d->journal_bytes = each * m->u.connect.blk.nr_queues;
 	d->journal = mmap(NULL, d->journal_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
 	if (d->journal == MAP_FAILED) {
 		d->journal = NULL;
 		rc = pvb_err(&err, -errno, "journal of %zu bytes: %s", d->journal_bytes, strerror(errno));
 	} else {
-		for (unsigned i = 0; i < m->u.connect.nr_queues; i++)
+		for (unsigned i = 0; i < m->u.connect.blk.nr_queues; i++)
 			journals[i] = (uint8_t *)d->journal + i * each;
-		rc = blk_connect(d->blk, &m->u.connect, journals, &err);
+		rc = blk_connect(d->blk, &m->u.connect.blk, journals, &err);
 	}
 	if (rc < 0)
 		drop_journal(d);

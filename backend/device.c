@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* device.c: making and freeing devices, and the way to and from connected: messages to the worker and its
+ * answers.  Which state follows is device-step.c's. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "log.h"
+#include "supervisor.h"
+
+const char *const device_phase_name[] = { "new", "attaching", "attached", "connecting", "connected", "disconnecting" };
+
+const struct device_ops *device_ops_of(const char *kind)
+{
+	return &vbd_ops;
+}
+
+const char *device_name(const struct device *d)
+{
+	static char buf[64]; /* one thread, one name a line */
+
+	d->ops->name(d, buf, sizeof(buf));
+	return buf;
+}
+
+struct device *device_find(struct supervisor *sup, const char *class, const struct pvb_device_id *id)
+{
+	struct device *d;
+
+	for (d = sup->devices; d; d = d->next)
+		if (!d->gone && d->id.front == id->front && d->id.devid == id->devid &&
+		    (!class || strcmp(class, d->id.class) == 0) && (!id->kind || strcmp(id->kind, d->kind) == 0))
+			return d;
+	return NULL;
+}
+
+/* ---- its place in the store --------------------------------------------------------------------------- */
+
+void device_set_state(struct device *d, enum pvb_state s, const char *why)
+{
+	int rc = pvb_state_write(d->sup->store, d->back, s);
+
+	if (rc == 0)
+		log_info("%s: %s (%s)", device_name(d), pvb_state_name(s), why);
+	else if (rc != -ENOENT) /* removed meanwhile: the watch says so too */
+		log_err("%s: can not write state %u: %s", device_name(d), s, strerror(-rc));
+}
+
+void device_set_text(struct device *d, const struct pvb_key *key, const char *text)
+{
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s/%s", d->back, key->name);
+	if (!pvb_store_exists(d->sup->store, PVB_NO_TXN, d->back))
+		return;
+	if (text)
+		pvb_store_write(d->sup->store, PVB_NO_TXN, path, text);
+	else
+		pvb_store_rm(d->sup->store, PVB_NO_TXN, path);
+}
+
+bool device_has(struct device *d, const struct pvb_key *key, const char *want)
+{
+	char path[200], *value;
+	bool yes;
+
+	snprintf(path, sizeof(path), "%s/%s", d->back, key->name);
+	if (pvb_store_read(d->sup->store, PVB_NO_TXN, path, &value) < 0)
+		return false;
+	yes = !want || strcmp(value, want) == 0;
+	free(value);
+	return yes;
+}
+
+int device_check_front(const struct device *d, const struct pvb_value *frontend, const struct pvb_value *id,
+		       struct pvb_error *err)
+{
+	char home[64];
+
+	pvb_store_home(d->id.front, home, sizeof(home));
+	if (id->present && id->num != d->id.front)
+		return pvb_err(err, -EINVAL, "frontend-id is %llu, the directory says %u", (unsigned long long)id->num,
+			       d->id.front);
+	if (frontend->present && (strncmp(frontend->str, home, strlen(home)) != 0 || frontend->str[strlen(home)] != '/'))
+		return pvb_err(err, -EINVAL, "frontend is %.80s, not below %s", frontend->str, home);
+	return 0;
+}
+
+static void on_front(void *arg, const char *path)
+{
+	device_step(arg);
+}
+
+static void read_vm(struct device *d)
+{
+	char path[64], *vm;
+
+	snprintf(path, sizeof(path), "/local/domain/%u/vm", d->id.front);
+	if (pvb_store_read(d->sup->store, PVB_NO_TXN, path, &vm) < 0)
+		return;
+	snprintf(d->vm, sizeof(d->vm), "%s", vm);
+	free(vm);
+}
+
+void device_init(struct device *d, struct supervisor *sup, const struct device_ops *ops, const struct pvb_device_id *id,
+		 const char *kind)
+{
+	d->sup = sup;
+	d->ops = ops;
+	snprintf(d->kind, sizeof(d->kind), "%s", kind);
+	d->id = *id;
+	d->id.kind = d->kind;
+	d->id.class = ops->class;
+	d->journal_fd = d->stats_fd = -1;
+	pvb_device_back_path(&d->id, d->back, sizeof(d->back));
+	pvb_device_front_path(&d->id, d->front, sizeof(d->front));
+	read_vm(d);
+}
+
+int device_new(struct supervisor *sup, const struct pvb_device_id *id, const char *kind)
+{
+	const struct device_ops *ops = device_ops_of(kind);
+	struct device *d = calloc(1, ops->bytes);
+	char path[200];
+	int rc;
+
+	if (!d)
+		return -ENOMEM;
+	device_init(d, sup, ops, id, kind);
+	d->next = sup->devices;
+	sup->devices = d;
+	snprintf(path, sizeof(path), "%s/state", d->front);
+	rc = pvb_store_watch(sup->store, path, on_front, d, &d->watch);
+	if (rc < 0) {
+		log_err("%s: watch on %s: %s", device_name(d), path, strerror(-rc));
+		device_free(d);
+	}
+	return rc;
+}
+
+/* ---- letting go ---------------------------------------------------------------------------------------- */
+
+/* Give back what connecting took; the worker keeps the device. */
+static void let_go(struct device *d)
+{
+	if (d->journal_fd >= 0)
+		close(d->journal_fd);
+	d->journal_fd = -1;
+	d->ops->let_go(d);
+}
+
+void device_detach(struct device *d)
+{
+	struct ipc_msg m;
+
+	let_go(d);
+	if (d->guest) {
+		device_ipc(d, &m, IPC_DETACH);
+		if (d->phase != DEV_NEW)
+			guest_send(d->guest, &m, NULL, 0);
+		guest_put(d->guest);
+	}
+	d->guest = NULL;
+	d->phase = DEV_NEW;
+	if (d->stats)
+		munmap(d->stats, d->ops->stats_bytes);
+	d->stats = NULL;
+	if (d->stats_fd >= 0)
+		close(d->stats_fd);
+	d->stats_fd = -1;
+	d->ops->detach(d);
+}
+
+void device_free(struct device *d)
+{
+	struct supervisor *sup = d->sup;
+	struct device **at;
+
+	device_detach(d);
+	pvb_source_free(&d->patience);
+	pvb_source_free(&d->cooling);
+	pvb_store_unwatch(&d->watch);
+	for (at = &sup->devices; *at != d; at = &(*at)->next)
+		;
+	*at = d->next;
+	d->ops->free(d);
+	free(d);
+	supervisor_check_stopped(sup);
+}
+
+void device_fail(struct device *d, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(d->error, sizeof(d->error), fmt, ap);
+	va_end(ap);
+	d->failed = true;
+	log_err("%s: %s", device_name(d), d->error);
+	device_set_text(d, d->ops->error, d->error);
+	device_set_state(d, PVB_CLOSING, "error");
+	d->step_again = true;
+	device_step(d);
+}
+
+/* ---- towards connected ------------------------------------------------------------------------------ */
+
+void device_ipc(const struct device *d, struct ipc_msg *m, enum ipc_type type)
+{
+	memset(m, 0, sizeof(*m));
+	m->type = type;
+	m->class = d->ops->ipc;
+	m->domid = d->id.front;
+	m->devid = d->id.devid;
+}
+
+static int new_memfd(const char *name, size_t bytes)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, (off_t)bytes) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static int make_stats(struct device *d, struct pvb_error *err)
+{
+	d->stats_fd = new_memfd("pvbackd-stats", d->ops->stats_bytes);
+	if (d->stats_fd < 0)
+		return pvb_err(err, -errno, "statistics: %s", strerror(errno));
+	d->stats = mmap(NULL, d->ops->stats_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, d->stats_fd, 0);
+	if (d->stats == MAP_FAILED) {
+		d->stats = NULL;
+		return pvb_err(err, -errno, "statistics: %s", strerror(errno));
+	}
+	return 0;
+}
+
+/* Open what it stands for and give it to the worker. */
+void device_attach(struct device *d)
+{
+	int fds[IPC_MAX_FDS];
+	struct pvb_error err = { 0 };
+	struct ipc_msg m;
+	unsigned nr_fds = 0;
+	int rc;
+
+	device_ipc(d, &m, IPC_ATTACH);
+	rc = d->ops->attach(d, &m, fds + 1, &nr_fds, &err);
+	if (rc == 0)
+		rc = make_stats(d, &err);
+	if (rc == 0) {
+		rc = guest_get(d->sup, d->id.front, d->place, &d->guest, &err);
+		if (rc == -EAGAIN) { /* the last worker is ending: its death makes us look again */
+			device_detach(d);
+			return;
+		}
+	}
+	if (rc == 0) {
+		m.nr_fds = nr_fds;
+		fds[0] = d->stats_fd;
+		d->phase = DEV_ATTACHING;
+		rc = guest_send(d->guest, &m, fds, 1 + nr_fds);
+		if (rc < 0)
+			pvb_err(&err, rc, "worker: %s", strerror(-rc));
+	}
+	if (rc < 0)
+		device_fail(d, "%s", err.text);
+}
+
+void device_send_connect(struct device *d)
+{
+	struct ipc_msg m;
+	int rc;
+
+	d->journal_fd = new_memfd("pvbackd-journal", d->ops->journal_bytes(&d->connect));
+	if (d->journal_fd < 0) {
+		device_fail(d, "journal: %s", strerror(errno));
+		return;
+	}
+	device_ipc(d, &m, IPC_CONNECT);
+	m.u.connect = d->connect;
+	d->phase = DEV_CONNECTING;
+	rc = guest_send(d->guest, &m, &d->journal_fd, 1);
+	if (rc < 0)
+		device_fail(d, "worker: %s", strerror(-rc));
+}
+
+static int read_front(struct device *d, union ipc_connect *c, struct pvb_error *err)
+{
+	memset(c, 0, sizeof(*c)); /* its padding, too: it is compared as a whole */
+	pvb_err(err, -EIO, "the front end's keys can not be read");
+	return d->ops->read_front(d, c, err);
+}
+
+void device_connect(struct device *d)
+{
+	struct pvb_error err;
+	int rc = read_front(d, &d->connect, &err);
+
+	if (rc == 0)
+		rc = d->ops->before_connect(d, &err);
+	if (rc == -EAGAIN)
+		return;
+	if (rc < 0)
+		device_fail(d, "%s", err.text);
+	else
+		device_send_connect(d);
+}
+
+void device_quiesce(struct device *d)
+{
+	struct ipc_msg m;
+
+	if (d->phase != DEV_CONNECTED && d->phase != DEV_CONNECTING)
+		return;
+	d->phase = DEV_DISCONNECTING;
+	device_ipc(d, &m, IPC_DISCONNECT);
+	guest_send(d->guest, &m, NULL, 0);
+}
+
+/* ---- the worker's answers ---------------------------------------------------------------------------- */
+
+/* While the worker was connecting, the front end may have closed and begun anew without our seeing it: its
+ * rings of before would be served, and the new ones never. */
+static bool still_meant(struct device *d)
+{
+	union ipc_connect now;
+	struct pvb_error err;
+
+	switch (pvb_state_read(d->sup->store, PVB_NO_TXN, d->front)) {
+	case PVB_INITIALISING:
+	case PVB_INIT_WAIT:
+		return false;
+	case PVB_INITIALISED:
+	case PVB_CONNECTED:
+		return read_front(d, &now, &err) == 0 && memcmp(&now, &d->connect, sizeof(now)) == 0;
+	default:
+		return true; /* on its way out: the ordinary one */
+	}
+}
+
+static void attached(struct device *d, const struct ipc_msg *m, const char *text)
+{
+	if (m->rc) {
+		d->phase = DEV_NEW; /* the worker has forgotten it */
+		device_fail(d, "%s", text);
+		return;
+	}
+	d->phase = DEV_ATTACHED;
+	device_step(d);
+}
+
+static void connected(struct device *d, const struct ipc_msg *m, const char *text)
+{
+	if (m->rc) {
+		d->phase = DEV_ATTACHED;
+		let_go(d);
+		device_fail(d, "%s", text);
+		return;
+	}
+	d->phase = DEV_CONNECTED;
+	if (pvb_state_read(d->sup->store, PVB_NO_TXN, d->back) == PVB_INIT_WAIT) {
+		if (still_meant(d))
+			device_set_state(d, PVB_CONNECTED, "rings are mapped");
+		else
+			device_quiesce(d); /* and connect to what it has now */
+	}
+	device_step(d);
+}
+
+void device_message(struct device *d, struct ipc_msg *m)
+{
+	bool has_text = m->type != IPC_RESIZED && !(m->type == IPC_ATTACHED && m->rc == 0);
+	struct pvb_error clean = { 0 };
+	const char *lie;
+
+	if (has_text) {
+		m->u.text[sizeof(m->u.text) - 1] = 0;
+		pvb_err(&clean, 0, "%s", m->u.text);
+	}
+	if ((m->type == IPC_ATTACHED && d->phase != DEV_ATTACHING) || (m->type == IPC_CONNECTED && d->phase != DEV_CONNECTING) ||
+	    (m->type == IPC_DISCONNECTED && d->phase != DEV_DISCONNECTING))
+		return;
+	lie = has_text ? NULL : d->ops->info(d, m);
+	if (lie) {
+		guest_kill(d->guest, lie);
+		return;
+	}
+	switch (m->type) {
+	case IPC_ATTACHED:
+		attached(d, m, clean.text);
+		break;
+	case IPC_CONNECTED:
+		connected(d, m, clean.text);
+		break;
+	case IPC_DISCONNECTED:
+		d->phase = DEV_ATTACHED;
+		let_go(d);
+		supervisor_check_stopped(d->sup);
+		device_step(d);
+		break;
+	case IPC_BROKEN:
+		d->broken = true;
+		device_fail(d, "%s", clean.text);
+		break;
+	case IPC_REFUSED:
+		log_warn("%s: refused: %s%s", device_name(d), clean.text, m->num ? " (and more of the kind)" : "");
+		break;
+	default:
+		d->ops->message(d, m, clean.text);
+	}
+}
+
+void device_worker_died(struct device *d, const char *how)
+{
+	d->phase = DEV_NEW; /* the kernel has unmapped and unbound for it */
+	device_detach(d);
+	d->broken = true; /* nothing will be answered: do not wait for the front end to finish */
+	device_fail(d, "the worker process %s", how);
+}
