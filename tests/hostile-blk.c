@@ -5,13 +5,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include "blk-rig.h"
+#include "hostile-lies.h"
 #include "trap.h"
 #include <xen/xen.h>
 #include <xen/grant_table.h>
 #include <xen/io/blkif.h>
 
 #define MEM "mem:size=1M"
-#define SECTORS 2048u
 
 static struct rig rig;
 static struct rdev bad;
@@ -55,68 +55,6 @@ static struct pvf_seg whole(unsigned page)
 
 /* ---- what a slot can say ------------------------------------------------------------------------------ */
 
-static const struct lie {
-	uint8_t op;
-	unsigned nr, first, last;
-	uint64_t sector, count;
-	int status;
-	const char *text;
-	uint8_t flag;
-	bool readonly, indirect;
-} lies[] = {
-	{ BLKIF_OP_READ, 0, 0, 7, 0, 0, -1, "read of 0 segments, allowed are 1 to 11" },
-	{ BLKIF_OP_READ, 12, 0, 7, 0, 0, -1, "read of 12 segments, allowed are 1 to 11" },
-	{ BLKIF_OP_WRITE, 255, 0, 7, 0, 0, -1, "write of 255 segments" },
-	{ BLKIF_OP_READ, 1, 0, 8, 0, 0, -1, "sectors 0 to 8" },
-	{ BLKIF_OP_WRITE, 11, 0, 255, 0, 0, -1, "sectors 0 to 255" },
-	{ BLKIF_OP_WRITE, 1, 5, 4, 0, 0, -1, "sectors 5 to 4" },
-	{ BLKIF_OP_READ, 1, 255, 7, 0, 0, -1, "sectors 255 to 7" },
-	{ BLKIF_OP_READ, 1, 0, 7, SECTORS - 7, 0, -1, "read of 8 sectors at 2041, the disk has 2048" },
-	{ BLKIF_OP_WRITE, 1, 0, 7, UINT64_MAX, 0, -1, "at 18446744073709551615" },
-	{ BLKIF_OP_WRITE, 1, 0, 7, UINT64_MAX - 7, 0, -1, "at 18446744073709551608" },
-	{ BLKIF_OP_READ, 1, 0, 7, 1ull << 55, 0, -1, "at 36028797018963968" },
-	{ BLKIF_OP_DISCARD, 0, 0, 0, 0, 0, -1, "discard of 0 sectors" },
-	{ BLKIF_OP_DISCARD, 0, 0, 0, 8, UINT64_MAX - 7, -1, "discard of 18446744073709551608 sectors at 8" },
-	{ BLKIF_OP_DISCARD, 0, 0, 0, SECTORS, 1, -1, "discard of 1 sectors at 2048" },
-	{ BLKIF_OP_FLUSH_DISKCACHE, 12, 0, 7, 0, 0, -1, "flush of 12 segments, allowed are 0 to 11" },
-	{ BLKIF_OP_WRITE_BARRIER, 2, 0, 9, 0, 0, -1, "sectors 0 to 9" },
-	{ BLKIF_OP_RESERVED_1, 1, 0, 7, 0, 0, -2, "operation 4, not offered" },
-	{ 7, 1, 0, 7, 0, 0, -2, "operation 7, not offered" },
-	{ 255, 1, 0, 7, 0, 0, -2, "operation 255, not offered" },
-	{ BLKIF_OP_WRITE, 1, 0, 7, 0, 0, -1, "read-only", 0, true },
-	{ BLKIF_OP_WRITE_BARRIER, 1, 0, 7, 0, 0, -1, "read-only", 0, true },
-	{ BLKIF_OP_FLUSH_DISKCACHE, 0, 0, 7, 0, 0, -1, "read-only", 0, true },
-	{ BLKIF_OP_DISCARD, 0, 0, 0, 0, 8, -1, "read-only", 0, true },
-	{ BLKIF_OP_DISCARD, 0, 0, 0, 0, 8, -1, "read-only", BLKIF_DISCARD_SECURE, true },
-	{ BLKIF_OP_READ, 0, 0, 7, 0, 0, -1, "indirect read of 0 segments, allowed are 1 to 256", 0, false, true },
-	{ BLKIF_OP_READ, 257, 0, 7, 0, 0, -1, "indirect read of 257 segments", 0, false, true },
-	{ BLKIF_OP_WRITE, 65535, 0, 7, 0, 0, -1, "indirect write of 65535 segments", 0, false, true },
-	{ BLKIF_OP_READ, 12, 0, 8, 0, 0, -1, "segment 0 covers sectors 0 to 8", 0, false, true },
-	{ BLKIF_OP_READ, 256, 0, 7, 8, 0, -1, "read of 2048 sectors at 8, the disk has 2048", 0, false, true },
-	{ BLKIF_OP_FLUSH_DISKCACHE, 1, 0, 7, 0, 0, -1, "indirect operation 3", 0, false, true },
-	{ BLKIF_OP_INDIRECT, 1, 0, 7, 0, 0, -1, "indirect operation 6", 0, false, true },
-	{ BLKIF_OP_DISCARD, 1, 0, 7, 0, 0, -1, "indirect operation 5", 0, false, true },
-	{ BLKIF_OP_WRITE, 12, 0, 7, 0, 0, -1, "read-only", 0, true, true },
-};
-
-static void tell(const struct lie *l, uint64_t id)
-{
-	struct pvf_seg segs[11], *table = (struct pvf_seg *)hfront_page(&bad.front, 1);
-
-	for (unsigned i = 0; i < 11; i++)
-		segs[i] = (struct pvf_seg){ hfront_gref(&bad.front, 0), (uint8_t)l->first, (uint8_t)l->last, 0 };
-	if (l->indirect) {
-		for (unsigned i = 0; i < PVF_PAGE_SEGS; i++)
-			table[i] = segs[0];
-		pvf_wire_indirect(bad.front.wire, slot, l->op, 0, id, l->sector, hfront_gref(&bad.front, 1), l->nr);
-		slot[1] = l->op;
-	} else if (l->op == BLKIF_OP_DISCARD) {
-		hfront_discard(&bad.front, slot, id, l->sector, l->count, l->flag);
-	} else {
-		hfront_segs(&bad.front, slot, l->op, id, l->sector, segs, l->nr);
-	}
-}
-
 static void every_lie_in_a_slot(void **state)
 {
 	const struct pvb_hv_live *live = pvb_hv_live(rig.hv);
@@ -126,19 +64,19 @@ static void every_lie_in_a_slot(void **state)
 		uint64_t rejected = 0;
 
 		with(MEM, &cfg, &(struct hfront_options){ .abi32 = k & 2 });
-		for (unsigned i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
+		for (unsigned i = 0; i < nr_hlies; i++) {
 			uint64_t id = 0xdeadbeef00000000u + i, ops, before;
 			uint8_t *at;
 
-			if (lies[i].readonly != cfg.readonly)
+			if (hlies[i].readonly != cfg.readonly)
 				continue;
-			tell(&lies[i], id);
+			hlie_slot(&bad.front, &hlies[i], id, slot);
 			before = live->nr_copy_ops;
 			at = hfront_slot(&bad.front, 0, bad.front.q[0].prod);
-			assert_int_equal(rdev_do(&bad, slot, id), lies[i].status);
+			assert_int_equal(rdev_do(&bad, slot, id), hlies[i].status);
 			ops = live->nr_copy_ops - before;
 			assert_true(ops <= 3); /* 2 of the honest disk, and the table: no data */
-			said(bad.refused, lies[i].text);
+			said(bad.refused, hlies[i].text);
 			rejected++;
 			/* the whole slot is ours now: header, then zeroes */
 			for (unsigned b = bad.front.wire->rsp_size; b < bad.front.slot_size; b++)
@@ -344,29 +282,11 @@ static void an_indirect_page_is_copied_once(void **state)
 #define FLIP_ROUNDS 30000u
 #endif
 
-/* Responses wipe the slots, so a thread keeps writing all of them, with one content and the other in turns. */
-struct scribble {
-	pthread_t thread;
-	int stop;
-	uint8_t a[PVF_SLOT_MAX], b[PVF_SLOT_MAX];
-};
-
-static void *scribble(void *arg)
-{
-	struct scribble *s = arg;
-
-	for (uint32_t n = 0; !__atomic_load_n(&s->stop, __ATOMIC_RELAXED); n++)
-		for (uint32_t i = 0; i < bad.front.nr_slots; i++)
-			pvb_ring_copy_out(hfront_slot(&bad.front, 0, i), (i + n) & 1 ? s->a : s->b, bad.front.slot_size);
-	return NULL;
-}
-
-static void flip_slots(struct scribble *s)
+static void flip_slots(struct hscribble *s)
 {
 	struct pvf_rsp rsp;
 
-	s->stop = 0;
-	assert_int_equal(pthread_create(&s->thread, NULL, scribble, s), 0);
+	assert_int_equal(hscribble_start(s), 0);
 	for (unsigned i = 0; i < FLIP_ROUNDS; i += 8) {
 		bad.front.q[0].prod += 8;
 		hfront_push(&bad.front, 0);
@@ -376,8 +296,7 @@ static void flip_slots(struct scribble *s)
 		if (i % 1024 == 0)
 			honest(&rig);
 	}
-	__atomic_store_n(&s->stop, 1, __ATOMIC_RELAXED);
-	pthread_join(s->thread, NULL);
+	hscribble_stop(s);
 	assert_int_equal(bad.nr_broken, 0);
 	assert_int_equal(hfront_unread(&bad.front, 0), 0);
 	assert_int_equal(bad.blk->in_flight, 0);
@@ -387,7 +306,7 @@ static void slots_change_while_they_are_read(void **state)
 {
 	for (unsigned mode = BLK_DATA_COPY; mode <= BLK_DATA_MAP; mode++) {
 		struct blk_config cfg = { .discard = true, .barrier = true, .max_indirect = 256, .data = mode };
-		struct scribble s;
+		struct hscribble s = { .h = &bad.front };
 
 		with(MEM, &cfg, &(struct hfront_options){ .persistent = mode == BLK_DATA_MAP });
 		hfront_rw(&bad.front, s.a, BLKIF_OP_READ, 1, 0, 0, 1);
@@ -446,14 +365,13 @@ static void an_indirect_page_changes_while_it_is_read(void **state)
 	table = (struct pvf_seg *)hfront_page(&bad.front, 15);
 	for (unsigned word = 0; word < 2; word++) {
 		uint32_t right = word_of((uint8_t *)&table[5] + 4 * word);
-		struct scribble keep = { 0 };
+		struct hscribble keep = { .h = &bad.front };
 
 		memcpy(keep.a, s, sizeof(s));
 		memcpy(keep.b, s, sizeof(s));
-		assert_int_equal(pthread_create(&keep.thread, NULL, scribble, &keep), 0);
+		assert_int_equal(hscribble_start(&keep), 0);
 		flip((uint8_t *)&table[5] + 4 * word, right, word == 0 ? 0x7fffffff : 0xffffff00, FLIP_ROUNDS / 4, false);
-		__atomic_store_n(&keep.stop, 1, __ATOMIC_RELAXED);
-		pthread_join(keep.thread, NULL);
+		hscribble_stop(&keep);
 		memcpy((uint8_t *)&table[5] + 4 * word, &right, 4);
 	}
 	done();
