@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The event loop: one epoll set and one heap of timers.  It owns its sources, never their descriptors. */
+/* The event loop: one epoll set and one heap of timers.  It owns its sources, never their descriptors.
+ *
+ * A timer that is far away is left to a timerfd, set once.  As a timeout of epoll_wait() it would be set up and torn
+ * down in the kernel each time the loop sleeps, which a server pays with every request. */
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 #include "loop.h"
 
 #define ROUND_EVENTS 64
 #define NOT_IN_HEAP SIZE_MAX
+#define FAR_NS 100000000u
 #define MAX_TIMER_MS (UINT64_C(1) << 40) /* 35 years: keeps the nanoseconds in 64 bits */
 
 struct pvb_source {
@@ -34,6 +39,8 @@ struct pvb_loop {
 	struct pvb_source *sources, *graveyard;
 	struct pvb_source **heap;        /* by due_ns, then seq */
 	size_t nr_timers, heap_size;
+	int far_fd;
+	uint64_t far_due;                /* when it will tell; 0: it is not set */
 };
 
 uint64_t pvb_now_ns(void)
@@ -245,14 +252,20 @@ void pvb_source_free(struct pvb_source **srcp)
 
 int pvb_loop_new(struct pvb_loop **out)
 {
+	struct epoll_event ev = { .events = EPOLLIN }; /* no source */
 	struct pvb_loop *loop = calloc(1, sizeof(*loop));
 	int rc;
 
 	if (!loop)
 		return -ENOMEM;
 	loop->epfd = epoll_create1(EPOLL_CLOEXEC);
-	if (loop->epfd < 0) {
+	loop->far_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (loop->epfd < 0 || loop->far_fd < 0 || epoll_ctl(loop->epfd, EPOLL_CTL_ADD, loop->far_fd, &ev) < 0) {
 		rc = -errno;
+		if (loop->far_fd >= 0)
+			close(loop->far_fd);
+		if (loop->epfd >= 0)
+			close(loop->epfd);
 		free(loop);
 		return rc;
 	}
@@ -270,20 +283,41 @@ void pvb_loop_free(struct pvb_loop *loop)
 		source_bury(src);
 	clear_graveyard(loop);
 	free(loop->heap);
+	close(loop->far_fd);
 	close(loop->epfd);
 	free(loop);
 }
 
+static int set_far(struct pvb_loop *loop, uint64_t due)
+{
+	struct itimerspec t = { .it_value = { (time_t)(due / 1000000000u), (long)(due % 1000000000u) } };
+
+	if (timerfd_settime(loop->far_fd, TFD_TIMER_ABSTIME, &t, NULL) < 0)
+		return -errno;
+	loop->far_due = due;
+	return 0;
+}
+
+/* It tells of the first timer when that is due: no need to look at the clock. */
+static bool far_is_first(const struct pvb_loop *loop)
+{
+	return loop->far_due != 0 && loop->heap[0]->due_ns == loop->far_due;
+}
+
 /* How long to sleep: the caller's bound or the first timer, rounded up so that it is due on waking. */
-static int sleep_ms(const struct pvb_loop *loop, int timeout_ms)
+static int sleep_ms(struct pvb_loop *loop, int timeout_ms)
 {
 	uint64_t now, ms;
 
-	if (loop->nr_timers == 0)
+	if (loop->nr_timers == 0 || far_is_first(loop))
 		return timeout_ms;
 	now = pvb_now_ns();
 	if (loop->heap[0]->due_ns <= now)
 		return 0;
+	/* set for an earlier one that is gone it wakes us for nothing, once */
+	if (loop->heap[0]->due_ns - now >= FAR_NS &&
+	    ((loop->far_due != 0 && loop->far_due < loop->heap[0]->due_ns) || set_far(loop, loop->heap[0]->due_ns) == 0))
+		return timeout_ms;
 	ms = (loop->heap[0]->due_ns - now + 999999u) / 1000000u;
 	if (timeout_ms >= 0 && ms >= (uint64_t)timeout_ms)
 		return timeout_ms;
@@ -292,10 +326,13 @@ static int sleep_ms(const struct pvb_loop *loop, int timeout_ms)
 
 static int run_timers(struct pvb_loop *loop, uint64_t seq_end)
 {
-	uint64_t now = pvb_now_ns();
 	struct pvb_source *src;
+	uint64_t now;
 	int nr = 0;
 
+	if (loop->nr_timers == 0 || far_is_first(loop))
+		return 0;
+	now = pvb_now_ns();
 	/* one set by a callback of this round has seq >= seq_end and waits for the next: no endless round */
 	while (!loop->stop && loop->nr_timers > 0) {
 		src = loop->heap[0];
@@ -324,7 +361,13 @@ int pvb_loop_once(struct pvb_loop *loop, int timeout_ms)
 	loop->depth++;
 	for (i = 0; i < n && !loop->stop; i++) {
 		struct pvb_source *src = events[i].data.ptr;
+		uint64_t ticks;
 
+		if (!src) {
+			if (read(loop->far_fd, &ticks, sizeof(ticks)) > 0)
+				loop->far_due = 0;
+			continue;
+		}
 		/* an earlier callback may have freed or paused it */
 		if (src->dead || !src->events)
 			continue;

@@ -207,6 +207,31 @@ static void test_timer_cancel(void **state)
 	assert_int_equal(pvb_loop_once(loop, 20), 0);
 }
 
+/* Far ones are told by a descriptor, near ones by the sleep's end: together still in order, none early, none lost
+ * when the one that the descriptor was set for is gone. */
+static void test_timer_far(void **state)
+{
+	static const uint64_t ms[] = { 190, 110, 130, 5, 110, 160 };
+	static const unsigned want[] = { 3, 1, 2, 5, 0 };
+	uint64_t start = pvb_now_ms();
+	unsigned i, rounds = 0;
+
+	nr_order = 0;
+	for (i = 0; i < 6; i++)
+		assert_int_equal(pvb_loop_timer(loop, ms[i], note, (void *)(uintptr_t)i, &timers[i]), 0);
+	assert_int_equal(pvb_loop_once(loop, 0), 0);
+	pvb_source_free(&timers[4]);
+	run_for(3);
+	assert_true(pvb_now_ms() - start >= 130);
+	pvb_source_free(&timers[5]);
+	assert_int_equal(pvb_loop_timer(loop, 0, note, (void *)(uintptr_t)5, &timers[5]), 0);
+	while (nr_order < 5 && rounds++ < 20)
+		assert_true(pvb_loop_once(loop, 1000) >= 0); /* sleeps, does not spin */
+	assert_int_equal(nr_order, 5);
+	assert_true(pvb_now_ms() - start >= 190);
+	assert_memory_equal(order, want, sizeof(want));
+}
+
 static void rearm(void *arg)
 {
 	unsigned *left = arg;
@@ -319,6 +344,7 @@ int main(void)
 		T(test_remove_other),	T(test_remove_self),
 		T(test_pause_other),	T(test_bad_fd),
 		T(test_timer_order),	T(test_timer_cancel),
+		T(test_timer_far),
 		T(test_timer_zero),	T(test_timer_removed_when_due),
 		T(test_run_and_nested), T(test_free_full),
 		T(test_backoff),
