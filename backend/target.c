@@ -16,12 +16,7 @@ static const char *const words_off_on[] = { "off", "on", NULL };
 static const char *const words_policy[] = { "retry", "report", "stop", "ignore", NULL };
 
 /* The keys every target may have. words: one of them; max: a number; neither: its user parses it. */
-static const struct common_key {
-	const char *name;
-	const char *const *words;
-	uint64_t min, max;
-	bool repeats;
-} common_keys[] = {
+static const struct target_key common_keys[] = {
 	{ .name = "fault", .repeats = true },
 	{ .name = "delay", .repeats = true },
 	{ .name = "data", .words = words_data },
@@ -36,11 +31,26 @@ static const struct common_key {
 	{ .name = "shared", .words = words_off_on },
 };
 
-static const struct common_key *find_common(const char *key)
+static bool find_provider(const char *name, const char *const **keys)
 {
-	for (size_t i = 0; i < sizeof(common_keys) / sizeof(common_keys[0]); i++)
-		if (!strcmp(common_keys[i].name, key))
-			return &common_keys[i];
+	const struct provider *prov = provider_find(name);
+
+	if (!prov || prov->wrapper)
+		return false;
+	*keys = prov->keys;
+	return true;
+}
+
+static const struct target_grammar disks = {
+	.noun = "provider", .path = "file", .find = find_provider,
+	.common = common_keys, .nr_common = sizeof(common_keys) / sizeof(common_keys[0]),
+};
+
+static const struct target_key *find_common(const struct target_grammar *g, const char *key)
+{
+	for (unsigned i = 0; i < g->nr_common; i++)
+		if (!strcmp(g->common[i].name, key))
+			return &g->common[i];
 	return NULL;
 }
 
@@ -100,14 +110,15 @@ const char *target_get(const struct target *t, const char *key)
 	return NULL;
 }
 
-static int check_option(const struct target *t, const struct provider *prov, const char *key, struct pvb_error *err)
+static int check_option(const struct target *t, const char *const *keys, const char *key, struct pvb_error *err)
 {
-	const struct common_key *common = find_common(key);
+	const struct target_key *common = find_common(t->grammar, key);
 	uint64_t number;
 	int rc = 0;
 
-	if (!common && !in_list(prov->keys, key))
-		return pvb_err(err, -EINVAL, "target \"%s\": provider %s has no key \"%s\"", t->text, prov->name, key);
+	if (!common && !in_list(keys, key))
+		return pvb_err(err, -EINVAL, "target \"%s\": %s %s has no key \"%s\"", t->text, t->grammar->noun,
+			       t->provider, key);
 	if (common && common->words)
 		rc = target_choice(t, key, common->words, 0, err);
 	else if (common && common->max)
@@ -115,11 +126,10 @@ static int check_option(const struct target *t, const struct provider *prov, con
 	return rc < 0 ? rc : 0;
 }
 
-static int add_option(struct target *t, const struct provider *prov, const char *text, size_t len,
-		      struct pvb_error *err)
+static int add_option(struct target *t, const char *const *keys, const char *text, size_t len, struct pvb_error *err)
 {
 	const char *equal = memchr(text, '=', len);
-	const struct common_key *common;
+	const struct target_key *common;
 	struct target_option *o;
 	int rc;
 
@@ -138,18 +148,18 @@ static int add_option(struct target *t, const struct provider *prov, const char 
 		free(o->key);
 		return rc;
 	}
-	common = find_common(o->key);
+	common = find_common(t->grammar, o->key);
 	if (target_get(t, o->key) && !(common && common->repeats))
 		rc = pvb_err(err, -EINVAL, "target \"%s\": key \"%s\" is there twice", t->text, o->key);
 	t->nr_options++;
-	return rc ? rc : check_option(t, prov, o->key, err);
+	return rc ? rc : check_option(t, keys, o->key, err);
 }
 
-static int parse_options(struct target *t, const struct provider *prov, const char *text, struct pvb_error *err)
+static int parse_options(struct target *t, const char *const *keys, const char *text, struct pvb_error *err)
 {
 	for (;;) {
 		size_t len = strcspn(text, "&");
-		int rc = add_option(t, prov, text, len, err);
+		int rc = add_option(t, keys, text, len, err);
 
 		if (rc)
 			return rc;
@@ -161,33 +171,41 @@ static int parse_options(struct target *t, const struct provider *prov, const ch
 
 static int parse(struct target *t, struct pvb_error *err)
 {
-	const char *text = t->text, *colon, *query;
-	const struct provider *prov;
+	const struct target_grammar *g = t->grammar;
+	const char *text = t->text, *query, *arg;
+	const char *const *keys = NULL;
+	size_t len;
 	int rc;
 
-	if (text[0] == '/') {
+	if (text[0] == '/' && g->path) {
 		/* A plain path: no options, no %XX, so that any file name there can be is written as it is. */
-		t->provider = strdup("file");
+		t->provider = strdup(g->path);
 		t->arg = strdup(text);
 		return t->provider && t->arg ? 0 : pvb_err(err, -ENOMEM, "target \"%s\": no memory", text);
 	}
-	colon = strchr(text, ':');
-	if (!colon)
+	len = g->bare ? strcspn(text, ":?") : strcspn(text, ":");
+	if (!text[len] && !g->bare)
 		return pvb_err(err, -EINVAL, "target \"%s\" is neither an absolute path nor PROVIDER:ARG", text);
-	t->provider = strndup(text, colon - text);
+	t->provider = strndup(text, len);
 	if (!t->provider)
 		return pvb_err(err, -ENOMEM, "target \"%s\": no memory", text);
-	prov = provider_find(t->provider);
-	if (!prov || prov->wrapper)
-		return pvb_err(err, -EINVAL, "target \"%s\": no provider \"%s\"", text, t->provider);
-	query = strchr(colon, '?');
-	rc = decode(colon + 1, query ? (size_t)(query - colon - 1) : strlen(colon + 1), &t->arg, err);
+	if (!g->find(t->provider, &keys))
+		return pvb_err(err, -EINVAL, "target \"%s\": no %s \"%s\"", text, g->noun, t->provider);
+	arg = text + len + (text[len] == ':');
+	len = strcspn(arg, "?");
+	query = arg[len] ? arg + len : NULL;
+	rc = decode(arg, len, &t->arg, err);
 	if (rc || !query)
 		return rc;
-	return parse_options(t, prov, query + 1, err);
+	return parse_options(t, keys, query + 1, err);
 }
 
 int target_parse(const char *text, struct target **out, struct pvb_error *err)
+{
+	return target_parse_as(text, &disks, out, err);
+}
+
+int target_parse_as(const char *text, const struct target_grammar *g, struct target **out, struct pvb_error *err)
 {
 	struct target *t;
 	int rc;
@@ -195,8 +213,10 @@ int target_parse(const char *text, struct target **out, struct pvb_error *err)
 	if (strlen(text) > TARGET_MAX_TEXT)
 		return pvb_err(err, -ENAMETOOLONG, "target: %zu bytes long, at most %d", strlen(text), TARGET_MAX_TEXT);
 	t = calloc(1, sizeof(*t));
-	if (t)
+	if (t) {
+		t->grammar = g;
 		t->text = strdup(text);
+	}
 	if (!t || !t->text) {
 		target_free(t);
 		return pvb_err(err, -ENOMEM, "target \"%s\": no memory", text);
@@ -227,10 +247,11 @@ void target_free(struct target *t)
 
 int target_default(struct target *t, const char *key, const char *value, struct pvb_error *err)
 {
-	const struct provider *prov = provider_find(t->provider);
+	const char *const *keys = NULL;
 	struct target_option *o;
 
-	if (target_get(t, key) || (!find_common(key) && !in_list(prov->keys, key)))
+	t->grammar->find(t->provider, &keys);
+	if (target_get(t, key) || (!find_common(t->grammar, key) && !in_list(keys, key)))
 		return 0;
 	o = realloc(t->options, (t->nr_options + 1) * sizeof(*o));
 	if (!o)
@@ -245,7 +266,7 @@ int target_default(struct target *t, const char *key, const char *value, struct 
 		return pvb_err(err, -ENOMEM, "target \"%s\": no memory", t->text);
 	}
 	t->nr_options++;
-	return check_option(t, prov, key, err);
+	return check_option(t, keys, key, err);
 }
 
 /* Decimal digits only: no sign, no blank, no octal. The end of them in *end. */

@@ -27,14 +27,34 @@
 #include "bus/error.h"
 
 struct target_option { char *key, *value; };
+
+/* What may stand in a text: the names before the colon and the keys after the question mark. */
+struct target_key {
+	const char *name;
+	const char *const *words;    /* one of them; or */
+	uint64_t min, max;           /* a number; or, with max 0, what its user parses */
+	bool repeats;
+};
+struct target_grammar {
+	const char *noun;            /* "provider", for errors */
+	const char *path;            /* what a plain path is, NULL: not allowed */
+	bool bare;                   /* NAME alone is NAME: with an empty ARG */
+	/* The keys of a name, NULL-terminated, into *keys (NULL: none); false: no such name. */
+	bool (*find)(const char *name, const char *const **keys);
+	const struct target_key *common; /* which all of them take */
+	unsigned nr_common;
+};
+
 struct target {
+	const struct target_grammar *grammar;
 	char *text;                  /* as written */
 	char *provider;              /* "file" when the target is a plain path */
 	char *arg;
 	struct target_option *options;
 	unsigned nr_options;
 };
-int target_parse(const char *text, struct target **out, struct pvb_error *err);
+int target_parse(const char *text, struct target **out, struct pvb_error *err); /* a disk's */
+int target_parse_as(const char *text, const struct target_grammar *g, struct target **out, struct pvb_error *err);
 void target_free(struct target *t);
 /* Value of a key (the first, for one that may be repeated), or NULL. */
 const char *target_get(const struct target *t, const char *key);

@@ -8,8 +8,8 @@
  *
  * Two processes   prepare() runs in the supervisor, which may create TAPs and files; it leaves descriptors.  Everything
  *                 else runs in a worker, in a sandbox that can open nothing: open() gets those descriptors.
- * Text            "[PORT:]ARG[?key=value[&key=value]...]" as for disks (target.h): "tap", "switch:lan?vlan=5", "null";
- *                 wrappers are asked for by their keys (pcap=FILE, fault=..., delay=...).
+ * Text            "PORT[:ARG][?key=value[&key=value]...]", the rest as for disks (target.h); read by port_parse(): "tap",
+ *                 "switch:lan?vlan=5", "null"; wrappers are asked for by their keys (pcap=FILE, fault=..., delay=...).
  * Flow            guest -> port: xmit(), which gives each frame a verdict.  port -> guest: port_deliver(), which does.
  * Threads         One worker thread; a port never blocks.
  * Errors          0 or -errno and a pvb_error; ports never print.
@@ -48,9 +48,10 @@ struct port_nic {
 
 struct port_stats {
 	uint64_t rx_dropped_full;    /* for the guest, but it had no room for too long */
-	uint64_t rx_dropped_filter;  /* not for this guest (VLAN, multicast, storm control) */
+	uint64_t rx_dropped_filter;  /* its offload is not this guest's, and could not be done here */
 	uint64_t tx_errors;          /* the port could not take it */
 	uint64_t flooded;            /* unknown or group destination */
+	uint64_t tx_dropped_filter;  /* the switch did not take it: VLAN, storm control, a MAC that is another's */
 	uint64_t injected;           /* by the fault wrapper */
 };
 
@@ -59,8 +60,9 @@ struct port_ops {
 	const char *help;            /* "ARG   what it is" */
 	const char *const *keys;     /* options it takes, NULL-terminated; each is in the man page */
 	bool wrapper;
-	bool whole;                  /* xmit() wants every byte in private local memory, one piece; a wrapper is asked
-	                              * with port->whole, which starts as this */
+	bool whole;                  /* xmit() wants every byte in private local memory, one piece: what port->needs
+	                              * starts as */
+	unsigned nr_fds;             /* wrappers: descriptors prepare() leaves, always */
 
 	/* Supervisor: check the text; create what it names; leave descriptors (close-on-exec).  May be NULL. */
 	int (*prepare)(const struct target *t, const struct port_nic *nic, int fds[PORT_MAX_FDS], unsigned *nr_fds,
@@ -68,15 +70,22 @@ struct port_ops {
 	/* Worker: make a port; takes over the fds (also on failure).  `below` for wrappers. */
 	int (*open)(const struct target *t, const struct port_nic *nic, const int *fds, unsigned nr_fds,
 		    struct nif_ctx *ctx, struct port *below, struct port **out, struct pvb_error *err);
-	/* The guest connected (offers) or disconnected (NULL).  Not connected, nothing may be delivered. */
-	void (*connected)(struct port *p, const struct port_offers *offers);
 	/* nr frames from one queue of the guest, parsed and filtered, in order.  On return each has a verdict.
-	 * After the first FRAME_HELD of a call the rest is FRAME_HELD as well: order is kept. */
+	 * After the first FRAME_HELD of a call the rest is FRAME_HELD as well: order is kept.  What stopped them calls
+	 * nif_ctx_retry() when it is worth trying again. */
 	void (*xmit)(struct port *p, struct frame **frames, unsigned nr);
+
+	/* The rest may be NULL.  Each port of a chain is called; none hands on.
+	 * The guest connected (offers) or disconnected (NULL).  Not connected, nothing may be delivered. */
+	void (*connected)(struct port *p, const struct port_offers *offers);
+	/* Wrappers: a frame for the guest, from below; ends in port_deliver(p, ...).  NULL: passes. */
+	enum frame_verdict (*deliver)(struct port *p, unsigned queue, struct frame *f);
 	/* The guest has room on this queue again (called after port_deliver() said FRAME_HELD). */
 	void (*room)(struct port *p, unsigned queue);
-	/* All calls of one pass are made: send what was gathered.  May be NULL. */
+	/* All calls of one pass are made, for all NICs: send what was gathered. */
 	void (*flush)(struct port *p);
+	/* The guest takes nothing for a long time (false), or takes again: shown to whoever looks at the link. */
+	void (*carrier)(struct port *p, bool up);
 	void (*close)(struct port *p); /* disconnected; not the port below */
 };
 
@@ -86,12 +95,16 @@ struct port {
 	struct port *above;          /* the wrapper round this one; NULL at the top */
 	struct nif *nif;             /* set on all of a chain by the owner of the topmost */
 	struct nif_ctx *ctx;
-	bool whole;
+	bool needs;                  /* this port itself: every byte, local */
+	bool whole;                  /* this one or one below it: what counts is the topmost's.  May change between two
+	                              * calls of xmit() */
 	struct port_stats stats;
 };
 
 extern const struct port_ops *const ports[]; /* NULL-terminated: the one list */
 const struct port_ops *port_find(const char *name);
+
+int port_parse(const char *text, struct target **out, struct pvb_error *err); /* target_free() it */
 
 /* --- the chain of a text: base port and the wrappers its options ask for ------------------------------ */
 int port_prepare(const struct target *t, const struct port_nic *nic, int fds[PORT_MAX_FDS], unsigned *nr_fds,
@@ -104,6 +117,8 @@ void port_connected(struct port *p, const struct port_offers *offers);
 void port_xmit(struct port *p, struct frame **frames, unsigned nr);
 void port_room(struct port *p, unsigned queue);
 void port_flush(struct port *p);
+void port_carrier(struct port *p, bool up);
+void port_stats_sum(const struct port *p, struct port_stats *sum); /* of the chain from p down */
 /* Which switch, "" if none: NICs of one switch share a worker. */
 const char *port_switch_name(const struct target *t);
 
@@ -111,4 +126,6 @@ const char *port_switch_name(const struct target *t);
  * SENT: its bytes are read at the next nif_ctx_flush(), keep them until then.  HELD: no room; room() will come.
  * DROPPED: never for this guest (too big without SG, filtered ...), counted there. */
 enum frame_verdict port_deliver(struct port *p, unsigned queue, struct frame *f);
+/* For ports: this one's needs have changed (between two calls of xmit()): tell those above. */
+void port_set_needs(struct port *p, bool needs);
 #endif
