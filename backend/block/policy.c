@@ -25,13 +25,21 @@ static enum blk_error_class classify(const struct bio *bio)
 	return BLK_ERR_IO;
 }
 
+/* A held read or write gives its buffers back: all disks of the guest live from one pool, and a full disk must not
+ * starve the others.  The guest's pages are still granted, so it begins anew.  Of barriers and flushes with data there is
+ * one a device, and they are in the middle of their steps. */
+static bool keeps_data(const struct blk_req *r)
+{
+	return r->e->op != BLKIF_OP_READ && r->e->op != BLKIF_OP_WRITE;
+}
+
 static void retry_parked(void *arg)
 {
 	struct blk_dev *dev = arg;
 	struct blk_req *r;
 
 	while ((r = blk_list_pop(&dev->parked)))
-		blk_list_add(&dev->ctx->submit, r);
+		blk_list_add(keeps_data(r) ? &dev->ctx->submit : &dev->ctx->taken, r);
 	__atomic_store_n(&dev->stats->parked, 0, __ATOMIC_RELAXED);
 	blk_run(dev->ctx);
 }
@@ -41,6 +49,8 @@ static void park(struct blk_req *r, enum blk_policy policy)
 	struct blk_dev *dev = r->q->dev;
 	char text[160];
 
+	if (!keeps_data(r))
+		data_release(r);
 	blk_list_add(&dev->parked, r);
 	stats_add(&dev->stats->parked, 1);
 	if (dev->closing)
