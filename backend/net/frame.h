@@ -39,6 +39,8 @@ struct frame_seg {
 	uint16_t domid;
 	uint16_t offset; /* bytes into the granted page; 0 for local memory */
 	uint32_t len;    /* granted: offset + len <= 4096 */
+	const uint8_t *staged; /* granted, and the page is mapped for good: the first of these bytes; else NULL.  Copying
+	                        * by reference works all the same. */
 };
 
 struct frame {
@@ -77,5 +79,6 @@ static inline void frame_local(struct frame *f, void *data, uint32_t len)
 	f->seg[0].local = data;
 	f->seg[0].offset = 0;
 	f->seg[0].len = len;
+	f->seg[0].staged = NULL;
 }
 #endif

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* copy.c: the grant copies of a pass, each way gathered and carried out in one call, and the memory they go to. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "nif-impl.h"
+
+#define ARENA_MIN (4u * 65536u)
+
+static int batch_new(struct nif_batch *b)
+{
+	b->op = calloc(NIF_OPS, sizeof(*b->op));
+	b->cap = NIF_OPS;
+	return b->op ? 0 : -ENOMEM;
+}
+
+int copy_new(struct nif_ctx *ctx, size_t memory)
+{
+	void *area;
+
+	memory = memory < ARENA_MIN ? ARENA_MIN : memory & ~(size_t)(PVB_PAGE_SIZE - 1);
+	if (batch_new(&ctx->in) < 0 || batch_new(&ctx->out) < 0)
+		return -ENOMEM;
+	ctx->sorted = calloc(NIF_OPS, sizeof(*ctx->sorted));
+	ctx->keys = calloc(NIF_OPS, sizeof(*ctx->keys));
+	ctx->scratch = aligned_alloc(PVB_PAGE_SIZE, PVB_PAGE_SIZE);
+	if (!ctx->sorted || !ctx->keys || !ctx->scratch)
+		return -ENOMEM;
+	if (pvb_hv_arena(ctx->hv, memory, &area) < 0) {
+		area = aligned_alloc(PVB_PAGE_SIZE, memory);
+		ctx->arena_ours = true;
+	}
+	ctx->arena = area;
+	ctx->arena_size = memory;
+	return area ? 0 : -ENOMEM;
+}
+
+void copy_free(struct nif_ctx *ctx)
+{
+	if (ctx->arena_ours)
+		free(ctx->arena);
+	free(ctx->in.op);
+	free(ctx->out.op);
+	free(ctx->sorted);
+	free(ctx->keys);
+	free(ctx->scratch);
+}
+
+/* len bytes that begin `skew` bytes into a page (the smaller ones: somewhere, but in one page). */
+uint8_t *copy_buffer(struct nif_ctx *ctx, size_t len, size_t skew)
+{
+	size_t at = (ctx->arena_used + 63) & ~(size_t)63, page = at & ~(size_t)(PVB_PAGE_SIZE - 1);
+
+	if (len <= PVB_PAGE_SIZE / 2) {
+		if (at + len > page + PVB_PAGE_SIZE)
+			at = page + PVB_PAGE_SIZE;
+	} else {
+		at = page + skew >= at ? page + skew : page + PVB_PAGE_SIZE + skew;
+	}
+	if (at + len > ctx->arena_size)
+		return NULL;
+	ctx->arena_used = at + len;
+	return ctx->arena + at;
+}
+
+struct pvb_copy *copy_add(struct nif_batch *b, struct nif_pkt *pkt, struct nif_queue *rxq, uint32_t first)
+{
+	struct nif_op *op = &b->op[b->nr++];
+
+	op->pkt = pkt;
+	op->rxq = rxq;
+	op->first = first;
+	op->c = (struct pvb_copy){ .status = 1 }; /* not done until it says so */
+	return &op->c;
+}
+
+/* ---- order: the hypervisor keeps the last pages and the last pair of domains at hand ---------------------- */
+
+static uint64_t domain_of(const struct pvb_copy_end *e)
+{
+	return e->local ? 0xffff : e->domid;
+}
+
+static uint64_t key_of(const struct pvb_copy *c)
+{
+	return domain_of(&c->src) << 48 | domain_of(&c->dst) << 32 | (c->src.local ? c->dst.ref : c->src.ref);
+}
+
+static bool after(const struct nif_key *a, const struct nif_key *b)
+{
+	return a->key > b->key || (a->key == b->key && a->at > b->at);
+}
+
+/* Shell's sort: in place, no memory, fast on what is nearly in order. */
+static void sort(struct nif_key *k, unsigned nr)
+{
+	static const unsigned gaps[] = { 1750, 701, 301, 132, 57, 23, 10, 4, 1 };
+
+	for (unsigned g = 0; g < sizeof(gaps) / sizeof(gaps[0]); g++) {
+		unsigned gap = gaps[g];
+
+		for (unsigned i = gap; i < nr; i++) {
+			struct nif_key keep = k[i];
+			unsigned at = i;
+
+			for (; at >= gap && after(&k[at - gap], &keep); at -= gap)
+				k[at] = k[at - gap];
+			k[at] = keep;
+		}
+	}
+}
+
+/* One call for all of a batch; statuses go back to where the ops were made. */
+static void run(struct nif_ctx *ctx, struct nif_batch *b)
+{
+	for (unsigned i = 0; i < b->nr; i++)
+		ctx->keys[i] = (struct nif_key){ key_of(&b->op[i].c), i };
+	sort(ctx->keys, b->nr);
+	for (unsigned i = 0; i < b->nr; i++)
+		ctx->sorted[i] = b->op[ctx->keys[i].at].c;
+	(void)pvb_hv_copy(ctx->hv, ctx->sorted, b->nr); /* each op has a status, also when the call failed */
+	ctx->copy_calls++;
+	for (unsigned i = 0; i < b->nr; i++)
+		b->op[ctx->keys[i].at].c.status = ctx->sorted[i].status;
+}
+
+/* ---- both ways ----------------------------------------------------------------------------------------------- */
+
+void copy_fetch(struct nif_ctx *ctx)
+{
+	struct nif_batch *b = &ctx->in;
+
+	if (b->nr == 0)
+		return;
+	run(ctx, b);
+	for (unsigned i = 0; i < b->nr; i++) {
+		const struct nif_op *op = &b->op[i];
+
+		if (op->c.status == 0 || op->pkt->bad)
+			continue;
+		op->pkt->bad = true;
+		nif_refused(op->rxq->nif, "queue %u: grant %u: copy failed with status %d", op->rxq->id, op->c.src.ref,
+			    op->c.status);
+	}
+	b->nr = 0;
+}
+
+/* A copy between two guests failed: one of the two ends is bad, and the status does not say which.  Try the sender's
+ * alone, into a page nobody looks at. */
+static void find_senders(struct nif_ctx *ctx)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < ctx->out.nr; i++) {
+		const struct pvb_copy *c = &ctx->out.op[i].c;
+
+		if (c->status == 0 || c->src.local)
+			continue;
+		ctx->sorted[nr] = *c;
+		ctx->sorted[nr++].dst = (struct pvb_copy_end){ .local = ctx->scratch };
+	}
+	if (nr == 0)
+		return;
+	(void)pvb_hv_copy(ctx->hv, ctx->sorted, nr);
+	ctx->copy_calls++;
+	for (unsigned i = 0; i < nr; i++)
+		if (ctx->sorted[i].status != 0)
+			tx_mark_bad(ctx, ctx->sorted[i].src.domid, ctx->sorted[i].src.ref);
+}
+
+void copy_deliver(struct nif_ctx *ctx)
+{
+	struct nif_batch *b = &ctx->out;
+	bool foreign = false;
+
+	if (b->nr == 0)
+		return;
+	run(ctx, b);
+	for (unsigned i = 0; i < b->nr; i++) {
+		const struct nif_op *op = &b->op[i];
+
+		if (op->c.status == 0)
+			continue;
+		rx_failed(op->rxq, op->first);
+		foreign = foreign || !op->c.src.local;
+	}
+	if (foreign)
+		find_senders(ctx);
+	b->nr = 0;
+}
