@@ -32,7 +32,7 @@ static bool front_is_gone(struct device *d, enum pvb_state front)
 	return front == PVB_UNKNOWN || !pvb_store_domain_alive(d->sup->store, d->id.front);
 }
 
-static void step_initialising(struct device *d)
+static void step_initialising(struct device *d, enum pvb_state now)
 {
 	struct pvb_error err = { 0 };
 	int rc = d->ops->probe(d, &err);
@@ -44,7 +44,7 @@ static void step_initialising(struct device *d)
 	}
 	d->probed = true;
 	d->failed = d->broken = false;
-	device_set_state(d, PVB_INIT_WAIT, "offered");
+	device_move_state(d, now, PVB_INIT_WAIT, "offered");
 }
 
 static void out_of_patience(void *arg)
@@ -226,7 +226,7 @@ static void step_closed(struct device *d, enum pvb_state front)
 		device_set_text(d, d->ops->error, NULL);
 		d->error[0] = 0;
 		d->yielded = d->foreign = false;
-		step_initialising(d);
+		step_initialising(d, PVB_CLOSED);
 	}
 }
 
@@ -237,7 +237,7 @@ static void step_once(struct device *d)
 
 	switch (back) {
 	case PVB_INITIALISING:
-		step_initialising(d);
+		step_initialising(d, PVB_INITIALISING);
 		break;
 	case PVB_INIT_WAIT:
 		step_init_wait(d, front);

@@ -49,6 +49,16 @@ void device_set_state(struct device *d, enum pvb_state s, const char *why)
 		log_err("%s: can not write state %u: %s", device_name(d), s, strerror(-rc));
 }
 
+void device_move_state(struct device *d, enum pvb_state from, enum pvb_state to, const char *why)
+{
+	int rc = pvb_state_move(d->sup->store, d->back, from, to);
+
+	if (rc == 0)
+		log_info("%s: %s (%s)", device_name(d), pvb_state_name(to), why);
+	else if (rc != -ENOENT && rc != -EBUSY) /* moved meanwhile: that is what counts, and the watch says so too */
+		log_err("%s: can not write state %u: %s", device_name(d), to, strerror(-rc));
+}
+
 void device_set_text(struct device *d, const struct pvb_key *key, const char *text)
 {
 	char path[200];
@@ -367,7 +377,7 @@ static void connected(struct device *d, const struct ipc_msg *m, const char *tex
 	d->phase = DEV_CONNECTED;
 	if (pvb_state_read(d->sup->store, PVB_NO_TXN, d->back) == PVB_INIT_WAIT) {
 		if (still_meant(d))
-			device_set_state(d, PVB_CONNECTED, "rings are mapped");
+			device_move_state(d, PVB_INIT_WAIT, PVB_CONNECTED, "rings are mapped");
 		else
 			device_quiesce(d); /* and connect to what it has now */
 	}

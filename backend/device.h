@@ -129,6 +129,8 @@ void device_detach(struct device *d);
 /* Give the device up: log, error node, state towards Closed. */
 void device_fail(struct device *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void device_set_state(struct device *d, enum pvb_state s, const char *why);
+/* Unless somebody has moved it on from `from`. */
+void device_move_state(struct device *d, enum pvb_state from, enum pvb_state to, const char *why);
 /* A key of the back end's directory, while that is there; NULL takes it away. */
 void device_set_text(struct device *d, const struct pvb_key *key, const char *text);
 /* Is the key there, with this value (NULL: whatever it is)? */

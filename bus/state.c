@@ -99,25 +99,35 @@ enum pvb_state pvb_state_read(struct pvb_store *st, pvb_txn t, const char *dir)
 
 struct switch_arg {
 	const char *path;
-	enum pvb_state state;
+	enum pvb_state from, to; /* from PVB_UNKNOWN: any */
 };
 
 static int switch_state(struct pvb_store *st, pvb_txn t, void *arg)
 {
 	const struct switch_arg *a = arg;
 	char *old = NULL;
+	uint64_t now = PVB_UNKNOWN;
 	int rc = pvb_store_read(st, t, a->path, &old);
 
+	if (rc == 0)
+		pvb_parse_u64(old, PVB_INITIALISING, PVB_RECONFIGURED, &now);
 	free(old);
 	if (rc == -ENOENT)
 		return rc;
-	return pvb_store_printf(st, t, a->path, "%u", (unsigned)a->state);
+	if (a->from != PVB_UNKNOWN && now != a->from)
+		return -EBUSY;
+	return pvb_store_printf(st, t, a->path, "%u", (unsigned)a->to);
 }
 
 int pvb_state_write(struct pvb_store *st, const char *dir, enum pvb_state s)
 {
+	return pvb_state_move(st, dir, PVB_UNKNOWN, s);
+}
+
+int pvb_state_move(struct pvb_store *st, const char *dir, enum pvb_state from, enum pvb_state to)
+{
 	char path[PVB_STORE_PATH_MAX + 1];
-	struct switch_arg a = { path, s };
+	struct switch_arg a = { path, from, to };
 
 	if (snprintf(path, sizeof(path), "%s/state", dir) >= (int)sizeof(path))
 		return -EINVAL;
