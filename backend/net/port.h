@@ -51,8 +51,8 @@ struct port_stats {
 	uint64_t rx_dropped_filter;  /* its offload is not this guest's, and could not be done here */
 	uint64_t tx_errors;          /* the port could not take it */
 	uint64_t flooded;            /* unknown or group destination */
-	uint64_t tx_dropped_filter;  /* the switch did not take it: VLAN, storm control, a MAC that is another's */
 	uint64_t injected;           /* by the fault wrapper */
+	uint64_t tx_dropped_filter;  /* the switch did not take it: VLAN, storm control, a MAC that is another's */
 };
 
 struct port_ops {

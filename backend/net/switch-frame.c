@@ -41,6 +41,8 @@ static void put_header(struct frame *f, const struct frame *old, uint8_t *hdr, u
 			s.local += skip;
 		else
 			s.offset = (uint16_t)(s.offset + skip);
+		if (s.staged)
+			s.staged += skip;
 		s.len -= skip;
 		skip = 0;
 		f->seg[f->nr_segs++] = s;

@@ -42,22 +42,25 @@ static void take_out(struct mac_table *t, struct mac_slot *s)
 	*at = s->next;
 	s->used = s->pinned = false;
 	s->owner->last = NULL;
+	s->next = s->owner->free;
+	s->owner->free = s;
 }
 
-/* A slot of the owner's: free, or the one whose turn it is.  NULL: all are pinned. */
+/* A slot of the owner's: a free one, or the one whose turn it is.  NULL: all are pinned. */
 static struct mac_slot *get_slot(struct mac_table *t, struct mac_owner *o)
 {
-	for (unsigned i = 0; i < o->nr; i++) {
-		struct mac_slot *s = &o->slots[o->hand];
+	struct mac_slot *s;
 
+	for (unsigned i = 0; i < o->nr && !o->free; i++) {
+		s = &o->slots[o->hand];
 		o->hand = (o->hand + 1) % o->nr;
-		if (s->used && s->pinned)
-			continue;
-		if (s->used)
+		if (!s->pinned)
 			take_out(t, s);
-		return s;
 	}
-	return NULL;
+	s = o->free;
+	if (s)
+		o->free = s->next;
+	return s;
 }
 
 static struct mac_slot *put_in(struct mac_table *t, struct mac_owner *o, const uint8_t *mac, uint16_t vlan)
@@ -68,7 +71,6 @@ static struct mac_slot *put_in(struct mac_table *t, struct mac_owner *o, const u
 		return NULL;
 	memcpy(s->mac, mac, 6);
 	s->vlan = vlan;
-	s->owner = o;
 	s->used = true;
 	s->next = *bucket;
 	*bucket = s;
@@ -82,6 +84,10 @@ int mac_owner_init(struct mac_owner *o, unsigned nr)
 	if (!slots)
 		return -ENOMEM;
 	*o = (struct mac_owner){ .slots = slots, .nr = nr };
+	for (unsigned i = nr; i-- > 0; o->free = &slots[i]) {
+		slots[i].owner = o;
+		slots[i].next = o->free;
+	}
 	return 0;
 }
 
@@ -96,8 +102,7 @@ void mac_owner_free(struct mac_table *t, struct mac_owner *o)
 {
 	mac_owner_clear(t, o);
 	free(o->slots);
-	o->slots = NULL;
-	o->nr = 0;
+	*o = (struct mac_owner){ 0 };
 }
 
 enum mac_learned mac_learn(struct mac_table *t, struct mac_owner *o, const uint8_t mac[6], uint16_t vlan, uint64_t now_ms)

@@ -20,7 +20,7 @@
 struct mac_owner;
 
 struct mac_slot {
-	struct mac_slot *next;       /* of the same bucket */
+	struct mac_slot *next;       /* of the same bucket, or of the free ones */
 	struct mac_owner *owner;
 	uint64_t seen_ms;
 	uint16_t vlan;
@@ -31,7 +31,8 @@ struct mac_slot {
 /* A port's entries. */
 struct mac_owner {
 	struct mac_slot *slots;
-	unsigned nr, hand;           /* the next one to be replaced */
+	unsigned nr, hand;           /* the next one to be replaced, when none is free */
+	struct mac_slot *free;
 	struct mac_slot *last;       /* the one learned last: mostly the next frame's, too */
 };
 

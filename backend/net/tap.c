@@ -129,7 +129,8 @@ static void readable(void *arg, uint32_t events)
 	tap->used = 0;
 }
 
-/* The frame's bytes are read at the end of this pass, so there is no reading on before that: the loop does. */
+/* Any of the guest's queues: which one a frame goes to may say its hash.  The frame's bytes are read at the end of this
+ * pass, so there is no reading on before that: the loop does. */
 static void tap_room(struct port *p, unsigned queue)
 {
 	struct tap *tap = (struct tap *)p;
@@ -137,7 +138,7 @@ static void tap_room(struct port *p, unsigned queue)
 	for (unsigned i = 0; i < tap->nr_queues; i++) {
 		struct queue *q = &tap->queue[i];
 
-		if (!q->is_held || i % tap->offers.queues != queue)
+		if (!q->is_held)
 			continue;
 		q->held.verdict = FRAME_PENDING;
 		if (port_deliver(p, q->nr, &q->held) == FRAME_HELD)
