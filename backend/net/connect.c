@@ -135,8 +135,6 @@ static void tell_port(struct nif *nif)
 void nif_set_mtu(struct nif *nif, uint32_t mtu)
 {
 	nif->cfg.mtu = mtu;
-	if (nif->nr_queues)
-		tell_port(nif);
 }
 
 void nif_set_multicast_control(struct nif *nif, bool on)

@@ -26,7 +26,7 @@ void nif_broken(struct nif *nif, const char *fmt, ...)
 
 void nif_refused(struct nif *nif, const char *fmt, ...)
 {
-	uint64_t now = nif->ctx->now;
+	uint64_t now = nif->ctx->now, more;
 	char text[200];
 	va_list ap;
 
@@ -37,9 +37,10 @@ void nif_refused(struct nif *nif, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	nif->ctx->cb.refused(nif->ctx->arg, nif, text, nif->untold);
+	more = nif->untold;
 	nif->last_refusal = now;
 	nif->untold = 0;
+	nif->ctx->cb.refused(nif->ctx->arg, nif, text, more);
 }
 
 /* ---- timers ---------------------------------------------------------------------------------------------------- */
@@ -163,18 +164,16 @@ static bool rearm(struct nif_ctx *ctx)
 
 static void publish_stats(struct nif_ctx *ctx)
 {
+	_Static_assert(sizeof(struct port_stats) <= sizeof(((struct nif_stats *)0)->port), "room for the port's numbers");
+
 	for (struct nif *nif = ctx->nifs; nif; nif = nif->next) {
-		uint64_t sum[5] = { 0 };
+		uint64_t n[sizeof(struct port_stats) / sizeof(uint64_t)];
+		struct port_stats sum;
 
-		for (const struct port *p = nif->port; p; p = p->below) {
-			const uint64_t of[5] = { p->stats.rx_dropped_full, p->stats.rx_dropped_filter, p->stats.tx_errors,
-						 p->stats.flooded, p->stats.injected };
-
-			for (unsigned i = 0; i < 5; i++)
-				sum[i] += of[i];
-		}
-		for (unsigned i = 0; i < 5; i++)
-			__atomic_store_n(&nif->stats->port[i], sum[i], __ATOMIC_RELAXED);
+		port_stats_sum(nif->port, &sum);
+		memcpy(n, &sum, sizeof(n));
+		for (unsigned i = 0; i < sizeof(n) / sizeof(n[0]); i++)
+			__atomic_store_n(&nif->stats->port[i], n[i], __ATOMIC_RELAXED);
 		__atomic_store_n(&nif->stats->copy_calls, ctx->copy_calls, __ATOMIC_RELAXED);
 	}
 }

@@ -17,6 +17,8 @@
  *           again; after NIF_CARRIER_MS its carrier is down (told by the stall() callback).
  * Restart   Responses are in ring order and published by whole packets, and the journal (nif-journal.h) holds the
  *           requests a crash would lose, so a successor can go on at rsp_prod.
+ * Answers   A packet the port took or dropped: OKAY; refused or not to be fetched: ERROR; kept from spoofing: DROPPED.  A buffer
+ *           that can not be written: ERROR in all slots of its frame.
  * Threads   One: the worker's.  No call here touches the store or opens anything.
  * Source    xen/io/netif.h; limits and traps as in stock netback and netfront.
  */
@@ -69,12 +71,14 @@ struct nif_config {
 	bool gref_tables;            /* offer staging grants on the control ring */
 };
 
+/* They are called in the middle of a pass: note it, and return; no call back into this header. */
 struct nif_callbacks {
 	/* The front end broke the protocol; the device has stopped. Once. */
 	void (*broken)(void *arg, struct nif *nif, const char *why);
 	/* A packet was refused (one line a second and NIC; `more` = not told since). */
 	void (*refused)(void *arg, struct nif *nif, const char *why, uint64_t more);
-	/* The guest has taken nothing for NIF_CARRIER_MS though there is something for it; or takes again. */
+	/* The guest has taken nothing for NIF_CARRIER_MS though there is something for it; or takes again.  The port has been
+	 * told (carrier()). */
 	void (*stalled)(void *arg, struct nif *nif, bool stalled);
 };
 
@@ -100,7 +104,7 @@ bool nif_connected(const struct nif *nif);
 /* At once: nothing is in flight between two passes. Held frames are dropped. Idempotent. */
 void nif_disconnect(struct nif *nif);
 void nif_set_rate(struct nif *nif, const struct nif_rate *tx, const struct nif_rate *rx);
-void nif_set_mtu(struct nif *nif, uint32_t mtu);
+void nif_set_mtu(struct nif *nif, uint32_t mtu); /* the port hears of it at the next connect */
 /* The front end changed request-multicast-control while connected. */
 void nif_set_multicast_control(struct nif *nif, bool on);
 

@@ -21,17 +21,23 @@ static void look(struct nif_queue *q)
 			   pvb_ring_load(&rx->ring.sh->req_prod) - rx->ring.cons, rx->ring.cons, rx->ring.nr_slots);
 }
 
-static void end_wait(struct nif_queue *q)
+static void carrier(struct nif_queue *q, bool up)
 {
 	struct nif_ctx *ctx = q->nif->ctx;
+
+	q->rx.down = !up;
+	port_carrier(q->nif->port, up);
+	ctx->cb.stalled(ctx->arg, q->nif, !up);
+}
+
+static void end_wait(struct nif_queue *q)
+{
 	struct nif_rx *rx = &q->rx;
 
 	rx->need = 0;
 	rx->stalled = false;
-	if (rx->down) {
-		rx->down = false;
-		ctx->cb.stalled(ctx->arg, q->nif, false);
-	}
+	if (rx->down)
+		carrier(q, true);
 }
 
 void rx_room(struct nif_queue *q)
@@ -76,8 +82,7 @@ static enum frame_verdict no_room(struct nif_queue *q, uint32_t need)
 		return FRAME_HELD;
 	stats_add(&q->stats->rx_dropped_stall, 1);
 	if (!rx->down && now - rx->since >= NIF_CARRIER_MS) {
-		rx->down = true;
-		ctx->cb.stalled(ctx->arg, q->nif, true);
+		carrier(q, false);
 		nif_tick(ctx, DOWN_POLL_MS);
 	}
 	return FRAME_DROPPED;
@@ -85,7 +90,7 @@ static enum frame_verdict no_room(struct nif_queue *q, uint32_t need)
 
 unsigned rx_stalls(struct nif_ctx *ctx)
 {
-	uint64_t now = ctx->now / 1000000;
+	uint64_t now = pvb_now_ms(); /* not before `since`, whatever the pass thinks */
 	unsigned soon = 0;
 
 	for (unsigned i = 0; i < ctx->nr_queues; i++) {
@@ -100,13 +105,13 @@ unsigned rx_stalls(struct nif_ctx *ctx)
 			if (rx->need == 0 || q->nif->broken)
 				continue;
 		}
-		if (!rx->stalled && now - rx->since >= NIF_STALL_MS && now >= rx->since) {
+		if (!rx->stalled && now - rx->since >= NIF_STALL_MS) {
 			rx->stalled = true;
 			ctx->retry = true;
 			port_room(q->nif->port, q->id); /* not for room, but for a verdict */
 		}
 		if (!rx->stalled)
-			ms = q->nif->c.rx_notify ? NIF_STALL_MS : NIF_POLL_MS;
+			ms = q->nif->c.rx_notify ? (unsigned)(rx->since + NIF_STALL_MS - now) : NIF_POLL_MS;
 		else if (rx->down && !q->nif->c.rx_notify)
 			ms = DOWN_POLL_MS;
 		if (ms && (soon == 0 || ms < soon))
@@ -267,8 +272,8 @@ static struct nif_queue *choose(struct nif *nif, unsigned queue, bool hashed, ui
 	return &nif->queues[queue % nif->nr_queues];
 }
 
-/* Does the guest take what this frame claims, or can it be put right here? */
-static bool suits(const struct nif *nif, struct frame *f)
+/* Does the guest take what this frame claims?  What can be put right, the port has put right. */
+static bool suits(const struct nif *nif, const struct frame *f)
 {
 	const struct nif_connect *c = &nif->c;
 
@@ -276,12 +281,7 @@ static bool suits(const struct nif *nif, struct frame *f)
 		return false;
 	if ((f->gso == FRAME_GSO_TCP4 && !c->gso4) || (f->gso == FRAME_GSO_TCP6 && !c->gso6))
 		return false;
-	if (!f->csum_blank || (f->ethertype == ETHERTYPE_4 ? c->csum4 : c->csum6))
-		return true;
-	if (f->gso || f->nr_segs != 1 || !f->seg[0].local)
-		return false;
-	packet_checksum(f);
-	return true;
+	return !f->csum_blank || (f->ethertype == ETHERTYPE_4 ? c->csum4 : c->csum6);
 }
 
 enum frame_verdict nif_deliver(struct nif *nif, unsigned queue, struct frame *f)
