@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* ctl.c: the control socket: a JSON object a line, each answered by one.
  *
- *   {"cmd":"stats"[,"domid":N][,"devid":N]}   counters of all (matching) devices
+ *   {"cmd":"stats"[,"domid":N][,"devid":N][,"class":"vbd"|"vif"]}   counters of all (matching) devices
  *   {"cmd":"devices"}                         the same without counters
- *   {"cmd":"check","path":BACKEND}            can this device's target be opened? (hotplug script)
+ *   {"cmd":"check","path":BACKEND}            can this device's target or port be opened? (hotplug scripts)
  *   {"cmd":"refresh","domid":N,"devid":N}     look at the image's size now
  *   {"cmd":"resume","domid":N,"devid":N}      try held requests now
  *   {"cmd":"policy","domid":N,"devid":N,"class":C,"policy":P}
@@ -15,10 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "log.h"
+#include "net/packet.h"
+#include "nif-fields.h"
 #include "server.h"
 #include "stats.h"
 #include "supervisor.h"
 #include "vbd.h"
+#include "vif.h"
 
 static void add(struct json_object *o, const char *key, uint64_t v)
 {
@@ -131,6 +134,56 @@ static struct json_object *vbd_json(struct vbd *v, bool counters)
 	return o;
 }
 
+static void add_rate(struct json_object *o, const char *key, const struct nif_rate *rate)
+{
+	struct json_object *r = json_object_new_object();
+
+	add(r, "bytes", rate->bytes);
+	add(r, "usecs", rate->usecs);
+	json_object_object_add(o, key, r);
+}
+
+static struct json_object *nif_queue_json(const struct nif_queue_stats *q, unsigned id)
+{
+	struct json_object *o = json_object_new_object();
+
+	add(o, "id", id);
+	for (unsigned i = 0; i < NR_NIF_QUEUE_FIELDS; i++)
+		add(o, nif_queue_field[i].name, nif_field(q, &nif_queue_field[i]));
+	return o;
+}
+
+static struct json_object *vif_json(struct vif *v, bool counters)
+{
+	struct json_object *o = device_json(&v->dev), *list;
+	const struct nif_stats *stats = v->dev.stats;
+	unsigned nr_queues = v->dev.connect.nif.nr_queues;
+	char text[32];
+
+	packet_mac_text(v->cfg.mac, text);
+	add_text(o, "mac", text);
+	vif_ifname(v, text);
+	add_text(o, "ifname", text);
+	add_text(o, "port", v->port ? v->port->text : NULL);
+	add(o, "mtu", v->cfg.mtu);
+	add(o, "nr_queues", nr_queues);
+	add(o, "max_queues", v->max_queues);
+	add(o, "ips", v->cfg.nr_ips);
+	add_rate(o, "rate", &v->tx);
+	add_rate(o, "rx_rate", &v->rx);
+	json_object_object_add(o, "stalled", json_object_new_boolean(v->stalled));
+	json_object_object_add(o, "multicast_control", json_object_new_boolean(v->multicast_control));
+	if (!counters)
+		return o;
+	for (unsigned i = 0; i < NR_NIF_FIELDS; i++)
+		add(o, nif_stats_field[i].name, stats ? nif_field(stats, &nif_stats_field[i]) : 0);
+	list = json_object_new_array();
+	for (unsigned i = 0; stats && i < nr_queues; i++)
+		json_object_array_add(list, nif_queue_json(&stats->queue[i], i));
+	json_object_object_add(o, "queues", list);
+	return o;
+}
+
 static char *finish(struct json_object *o)
 {
 	const char *text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
@@ -182,10 +235,12 @@ static char *devices(struct supervisor *sup, struct json_object *req, bool count
 {
 	struct json_object *list = json_object_new_array();
 	int64_t domid = number(req, "domid"), devid = number(req, "devid");
+	const char *class = text(req, "class");
 
 	for (struct device *d = sup->devices; d; d = d->next)
-		if (!d->gone && (domid < 0 || domid == d->id.front) && (devid < 0 || devid == d->id.devid))
-			json_object_array_add(list, vbd_json(vbd_of(d), counters));
+		if (!d->gone && (domid < 0 || domid == d->id.front) && (devid < 0 || devid == d->id.devid) &&
+		    (!*class || strcmp(class, d->id.class) == 0))
+			json_object_array_add(list, vbd_of(d) ? vbd_json(vbd_of(d), counters) : vif_json(vif_of(d), counters));
 	return ok(list, "devices");
 }
 

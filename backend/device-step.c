@@ -235,6 +235,9 @@ static void step_once(struct device *d)
 	enum pvb_state back = pvb_state_read(d->sup->store, PVB_NO_TXN, d->back);
 	enum pvb_state front = pvb_state_read(d->sup->store, PVB_NO_TXN, d->front);
 
+	if (!d->seen && back > PVB_INITIALISING)
+		d->ops->found(d);
+	d->seen = true;
 	switch (back) {
 	case PVB_INITIALISING:
 		step_initialising(d, PVB_INITIALISING);

@@ -15,7 +15,7 @@ const char *const device_phase_name[] = { "new", "attaching", "attached", "conne
 
 const struct device_ops *device_ops_of(const char *kind)
 {
-	return &vbd_ops;
+	return strcmp(kind, vif_ops.class) == 0 ? &vif_ops : &vbd_ops;
 }
 
 const char *device_name(const struct device *d)

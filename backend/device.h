@@ -51,6 +51,8 @@ struct device_ops {
 	bool restarts;               /* a connected front end at 1 has begun anew */
 
 	void (*name)(const struct device *d, char *buf, size_t len); /* "vbd 3/51712 (xvda)" */
+	/* It was there when we came: take hold of what outlives a pvbackd.  Nobody hears of failures. */
+	void (*found)(struct device *d);
 	/* Before state 2: publish what the front end may choose from.  -ENOENT: the directory is gone. */
 	int (*probe)(struct device *d, struct pvb_error *err);
 	/* Open what it stands for.  Fills the message, d->place, and descriptors (which stay the user's). */
@@ -87,6 +89,7 @@ struct device {
 	struct pvb_source *patience; /* a wait with an end: for a front end without rings, for the toolstack */
 	struct guest *guest;         /* while the worker knows the device */
 	enum device_phase phase;
+	bool seen;                   /* it was stepped before */
 	bool probed;                 /* state 2 was ours */
 	bool foreign;                /* found connected under an earlier pvbackd */
 	bool failed;                 /* on its way out because of error */

@@ -218,7 +218,7 @@ static void on_message(void *arg, uint32_t events)
 			guest_kill(g, "sent a message about no kind of device");
 			return;
 		}
-		d = device_find(g->sup, vbd_ops.class, &id);
+		d = device_find(g->sup, m.class == IPC_VIF ? vif_ops.class : vbd_ops.class, &id);
 		if (d && d->guest == g)
 			device_message(d, &m);
 	}

@@ -30,8 +30,8 @@
 
 static const char help[] =
 	"Usage: pvbus-hotplug [--ctl PATH] add|remove\n"
-	"Tell the toolstack whether pvbackd can open the disk of which $XENBUS_PATH is the back end directory.\n"
-	"Run by Xen's hotplug script block-pvbus; see pvbackd(8).\n"
+	"Tell the toolstack whether pvbackd can open the disk, or the port of the NIC, of which $XENBUS_PATH is the\n"
+	"back end directory.  Run by the hotplug scripts block-pvbus and vif-pvbus; see pvbackd(8).\n"
 	"\n"
 	"      --ctl PATH   pvbackd's control socket (default: /run/pvbackd/ctl; local: DIR/pvbackd.sock)\n"
 	"  -h, --help       this text\n"
@@ -205,13 +205,13 @@ static int add(struct pvb_store *st, const char *ctl, const char *back)
 	int rc = ask(ctl, back, &err), wrc;
 
 	if (rc < 0) {
-		fprintf(stderr, "block-pvbus: %s: %s\n", back, err.text);
+		fprintf(stderr, "pvbus-hotplug: %s: %s\n", back, err.text);
 		v.status = "error";
 		v.error = err.text;
 	}
 	wrc = pvb_store_txn(st, write_verdict, &v);
 	if (wrc < 0)
-		fprintf(stderr, "block-pvbus: %s: hotplug-status: %s\n", back, strerror(-wrc));
+		fprintf(stderr, "pvbus-hotplug: %s: hotplug-status: %s\n", back, strerror(-wrc));
 	return rc < 0 || wrc < 0 ? 1 : 0;
 }
 
@@ -257,7 +257,7 @@ int main(int argc, char **argv)
 			pvb_err(&err, rc, "PVBUS_HV %.60s is too long", hv);
 	}
 	if (rc < 0)
-		fprintf(stderr, "block-pvbus: %s\n", err.text);
+		fprintf(stderr, "pvbus-hotplug: %s\n", err.text);
 	else if (is_add)
 		rc = add(st, ctl, path);
 	else

@@ -9,10 +9,11 @@
 #include "bus/store.h"
 #include "log.h"
 #include "supervisor.h"
+#include "target.h"
 #include "worker.h"
 
 enum { OPT_KIND = 256, OPT_CTL, OPT_METRICS, OPT_UID, OPT_NO_SANDBOX, OPT_MEMORY, OPT_QUEUES, OPT_ORDER, OPT_INDIRECT,
-       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_READY_FD };
+       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_READY_FD };
 
 static const struct option options[] = {
 	{ "hv", required_argument, NULL, 'H' },
@@ -27,6 +28,7 @@ static const struct option options[] = {
 	{ "max-indirect", required_argument, NULL, OPT_INDIRECT },
 	{ "persistent", no_argument, NULL, OPT_PERSISTENT },
 	{ "no-barrier", no_argument, NULL, OPT_NO_BARRIER },
+	{ "max-nic-queues", required_argument, NULL, OPT_NIC_QUEUES },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -37,11 +39,12 @@ static const struct option options[] = {
 
 static const char help[] =
 	"Usage: pvbackd [OPTION]...\n"
-	"Serve the synthetic disks of Xen guests, or of the local fabric's process guests.\n"
+	"Serve the synthetic disks and NICs of Xen guests, or of the local fabric's process guests.\n"
 	"\n"
 	"  -H, --hv SPEC           xen, or local:DIR (default: $PVBUS_HV, else xen where there is Xen,\n"
 	"                          else local:/run/pvbus-local)\n"
-	"      --kind KIND         serve backend/KIND; may be repeated (default: vbd and vbd3)\n"
+	"      --kind KIND         serve backend/KIND; may be repeated (default: vbd, vbd3, and vif\n"
+	"                          unless the kernel's xen-netback is there)\n"
 	"      --ctl PATH          control socket (default: /run/pvbackd/ctl; local: DIR/pvbackd.sock)\n"
 	"      --metrics PATH      Prometheus socket (default: /run/pvbackd/metrics.sock;\n"
 	"                          local: DIR/pvbackd-metrics.sock); \"\" for none\n"
@@ -54,13 +57,14 @@ static const char help[] =
 	"      --max-indirect N    segments per indirect request, 0..256 (default: 256)\n"
 	"      --persistent        offer persistent grants (costs the guest a copy of all data)\n"
 	"      --no-barrier        do not offer write barriers\n"
+	"      --max-nic-queues N  queues offered per NIC, 1..8 (default: one a CPU, at most 8)\n"
 	"      --ready-fd FD       close FD when serving\n"
 	"  -v, --verbose           log more\n"
 	"  -q, --quiet             log errors only\n"
 	"  -h, --help              this text\n"
 	"  -V, --version           version\n"
 	"\n"
-	"See pvbackd(8); targets of disks are in pvbus-providers(7).\n";
+	"See pvbackd(8); targets of disks are in pvbus-providers(7), ports of NICs in pvbus-ports(7).\n";
 
 static uint64_t number(const char *option, const char *text, uint64_t min, uint64_t max)
 {
@@ -99,6 +103,26 @@ static void add_kind(struct sup_options *o, unsigned *nr, const char *kind)
 	o->kinds[(*nr)++] = kind;
 }
 
+/* Two back ends on one NIC are none: where the kernel has one for vifs, they are left to it unless asked for. */
+static void default_kinds(struct sup_options *o)
+{
+	unsigned nr = 0;
+
+	add_kind(o, &nr, "vbd");
+	add_kind(o, &nr, "vbd3");
+	if (access("/sys/bus/xen-backend/drivers/vif", F_OK) == 0)
+		log_warn("the kernel's xen-netback is there: NICs are left to it (modprobe -r xen-netback, or --kind vif)");
+	else
+		add_kind(o, &nr, "vif");
+}
+
+static unsigned default_nic_queues(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus < 1 ? 1 : cpus > PVB_VIF_MAX_QUEUES ? PVB_VIF_MAX_QUEUES : (unsigned)cpus;
+}
+
 int main(int argc, char **argv)
 {
 	struct sup_options o = {
@@ -107,7 +131,7 @@ int main(int argc, char **argv)
 		.sandbox = true,
 #endif
 		.memory = 32u << 20, .max_queues = PVB_VBD_MAX_QUEUES, .max_ring_order = PVB_VBD_MAX_RING_ORDER,
-		.max_indirect = PVB_VBD_MAX_INDIRECT, .barrier = true, .ready_fd = -1,
+		.max_indirect = PVB_VBD_MAX_INDIRECT, .barrier = true, .max_nic_queues = default_nic_queues(), .ready_fd = -1,
 	};
 	enum log_level level = LOG_LEVEL_INFO;
 	struct pvb_error err;
@@ -161,6 +185,9 @@ int main(int argc, char **argv)
 		case OPT_NO_BARRIER:
 			o.barrier = false;
 			break;
+		case OPT_NIC_QUEUES:
+			o.max_nic_queues = (unsigned)number("max-nic-queues", optarg, 1, PVB_VIF_MAX_QUEUES);
+			break;
 		case OPT_READY_FD:
 			o.ready_fd = (int)number("ready-fd", optarg, 0, 1 << 20);
 			break;
@@ -185,10 +212,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "pvbackd: unexpected argument \"%s\"\n", argv[optind]);
 		return 2;
 	}
-	if (nr_kinds == 0) {
-		o.kinds[0] = "vbd";
-		o.kinds[1] = "vbd3";
-	}
 	log_init(level);
+	if (nr_kinds == 0)
+		default_kinds(&o);
 	return supervisor_main(&o);
 }

@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "nif-fields.h"
 #include "server.h"
 #include "stats.h"
 #include "supervisor.h"
 #include "vbd.h"
+#include "vif.h"
 
 struct metric {
 	const char *name, *type, *help;
@@ -128,6 +130,41 @@ static void per_device(FILE *f, struct supervisor *sup)
 			fprintf(f, "pvbus_worker_deaths_total{domid=\"%u\"} %u\n", g->domid, g->deaths);
 }
 
+static void nic_value(FILE *f, const struct device *d, const char *name, const struct nif_field *field, const void *stats,
+		      int queue)
+{
+	fprintf(f, "%s{domid=\"%u\",devid=\"%u\"", name, d->id.front, d->id.devid);
+	if (queue >= 0)
+		fprintf(f, ",queue=\"%d\"", queue);
+	fprintf(f, "} %llu\n", (unsigned long long)nif_field(stats, field));
+}
+
+static void nics(FILE *f, struct supervisor *sup)
+{
+	const struct { const struct nif_field *fields; unsigned nr; bool queue; } sets[] = {
+		{ nif_queue_field, NR_NIF_QUEUE_FIELDS, true }, { nif_stats_field, NR_NIF_FIELDS, false },
+	};
+
+	for (unsigned s = 0; s < 2; s++) {
+		for (const struct nif_field *field = sets[s].fields; field < sets[s].fields + sets[s].nr; field++) {
+			char name[96];
+
+			snprintf(name, sizeof(name), "pvbus_vif_%s%s", field->name, field->gauge ? "" : "_total");
+			head(f, name, field->gauge ? "gauge" : "counter", field->help);
+			for (struct device *d = sup->devices; d; d = d->next) {
+				const struct nif_stats *stats = d->stats;
+
+				if (!vif_of(d) || d->gone || !stats)
+					continue;
+				if (!sets[s].queue)
+					nic_value(f, d, name, field, stats, -1);
+				for (unsigned i = 0; sets[s].queue && i < d->connect.nif.nr_queues; i++)
+					nic_value(f, d, name, field, &stats->queue[i], (int)i);
+			}
+		}
+	}
+}
+
 static char *answer(void *arg, const char *line)
 {
 	struct supervisor *sup = arg;
@@ -154,6 +191,7 @@ static char *answer(void *arg, const char *line)
 	}
 	histogram(f, sup);
 	per_device(f, sup);
+	nics(f, sup);
 	if (fclose(f) != 0) {
 		free(text);
 		return NULL;

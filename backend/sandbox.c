@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/fs.h>
+#include <linux/if_tun.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 
 /* What each is for stands beside it: a line without a reason does not belong here. */
 static const int calls[] = {
-	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev),          /* event devices, eventfds, log */
+	SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev),          /* event devices, eventfds, log, TAPs */
 	SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev),  /* images */
 	SCMP_SYS(preadv2), SCMP_SYS(pwritev2), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(fallocate),
 	SCMP_SYS(lseek), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(fstatfs), SCMP_SYS(statx), SCMP_SYS(fcntl),
@@ -38,6 +39,7 @@ static const unsigned long ioctls[] = {
 	IOCTL_GNTDEV_MAP_GRANT_REF, IOCTL_GNTDEV_UNMAP_GRANT_REF, IOCTL_GNTDEV_GET_OFFSET_FOR_VADDR, IOCTL_GNTDEV_GRANT_COPY,
 	IOCTL_GNTDEV_SET_UNMAP_NOTIFY, IOCTL_EVTCHN_BIND_INTERDOMAIN, IOCTL_EVTCHN_UNBIND, IOCTL_EVTCHN_NOTIFY,
 	BLKGETSIZE64, BLKSSZGET, BLKPBSZGET, BLKDISCARD, BLKSECDISCARD, BLKROGET,
+	TUNSETOFFLOAD, TUNSETCARRIER, TUNSETQUEUE,           /* of the TAPs it was given */
 };
 
 static int install_filter(struct pvb_error *err)

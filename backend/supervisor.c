@@ -313,6 +313,16 @@ static int start(struct supervisor *sup, struct pvb_error *err)
 	return rc;
 }
 
+static void say_serving(const struct supervisor *sup)
+{
+	char kinds[SUP_MAX_KINDS * 18] = "";
+	size_t len = 0;
+
+	for (unsigned i = 0; sup->o.kinds[i]; i++)
+		len += (size_t)snprintf(kinds + len, sizeof(kinds) - len, "%s%s", i ? ", " : "", sup->o.kinds[i]);
+	log_info("serving %s of domain %u on %s", kinds, sup->domid, sup->hv);
+}
+
 int supervisor_main(const struct sup_options *o)
 {
 	struct supervisor sup = { .o = *o, .signal_fd = -1 };
@@ -320,8 +330,7 @@ int supervisor_main(const struct sup_options *o)
 	int rc = start(&sup, &err);
 
 	if (rc == 0) {
-		log_info("serving %s%s%s of domain %u on %s", o->kinds[0], o->kinds[1] ? ", " : "",
-			 o->kinds[1] ? o->kinds[1] : "", sup.domid, sup.hv);
+		say_serving(&sup);
 		tell_ready(&sup);
 		rc = pvb_loop_run(sup.loop);
 	} else {

@@ -117,6 +117,7 @@ const struct device_ops vbd_ops = {
 	.ready = 1u << PVB_INITIALISED | 1u << PVB_CONNECTED,
 	.mounted = true,
 	.name = name,
+	.found = nothing,
 	.probe = vbd_publish_limits,
 	.attach = attach,
 	.info = info,

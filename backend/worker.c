@@ -15,6 +15,7 @@
 #include "log.h"
 #include "sandbox.h"
 #include "target.h"
+#include "worker-net.h"
 #include "worker.h"
 
 #define LOOK_MS 5000 /* how often sizes of images are looked at; nobody tells us when one grows */
@@ -46,8 +47,9 @@ struct worker {
 	struct pvb_hv *hv;
 	struct pvb_events *events;
 	struct worker_io io;
-	struct blk_ctx *blk;
+	struct blk_ctx *blk;          /* NULL: a switch's */
 	struct wdisk *disks;
+	struct wnet *net;
 	struct pvb_source *src;
 };
 
@@ -56,10 +58,15 @@ static void say(struct worker *w, struct ipc_msg *m)
 	int rc = ipc_send(w->o->sock, m, NULL, 0);
 
 	/* a supervisor that is behind will hear of the state; refusals and alarms may be lost, answers not */
-	if (rc == -EAGAIN && m->type != IPC_REFUSED) {
+	if (rc == -EAGAIN && m->type != IPC_REFUSED && m->type != IPC_STALLED) {
 		log_err("worker: the supervisor does not read, message %u lost", m->type);
 		pvb_loop_stop(w->loop, 1);
 	}
+}
+
+static void say_of_nic(void *arg, struct ipc_msg *m)
+{
+	say(arg, m);
 }
 
 static void say_text(struct worker *w, enum ipc_type type, uint32_t devid, int rc, const char *text)
@@ -179,7 +186,7 @@ static void attach(struct worker *w, struct ipc_msg *m, int *fds, unsigned nr_fd
 	struct wdisk *d;
 	int rc;
 
-	if (nr_fds < 1 || m->nr_fds != nr_fds - 1 || find_disk(w, m->devid)) {
+	if (!w->blk || nr_fds < 1 || m->nr_fds != nr_fds - 1 || find_disk(w, m->devid)) {
 		ipc_close_fds(fds, nr_fds);
 		say_text(w, IPC_ATTACHED, m->devid, -EINVAL, "malformed attach message");
 		return;
@@ -247,6 +254,10 @@ static void handle(struct worker *w, struct ipc_msg *m, int *fds, unsigned nr_fd
 {
 	struct wdisk *d;
 
+	if (m->class == IPC_VIF) {
+		wnet_handle(w->net, m, fds, nr_fds);
+		return;
+	}
 	if (m->type == IPC_ATTACH) {
 		attach(w, m, fds, nr_fds);
 		return; /* the fds are taken over */
@@ -305,7 +316,9 @@ static void after_events(void *arg)
 	struct worker *w = arg;
 	struct wdisk *d;
 
-	blk_run(w->blk);
+	if (w->blk)
+		blk_run(w->blk);
+	wnet_run(w->net);
 	for (d = w->disks; d; d = d->next)
 		if (d->stats)
 			__atomic_store_n(&d->stats->copy_calls, blk_ctx_copy_calls(w->blk), __ATOMIC_RELAXED);
@@ -342,7 +355,7 @@ static int set_up(struct worker *w, struct pvb_error *err)
 
 	rc = pvb_hv_open(&w->hv, w->o->hv, PVB_HV_BACK, err);
 	if (rc == 0)
-		rc = pvb_hv_restrict(w->hv, w->o->domid);
+		rc = *w->o->place ? 0 : pvb_hv_restrict(w->hv, w->o->domid); /* a switch copies from guest to guest */
 	if (rc < 0)
 		return pvb_err_prefix(err, rc, "hypervisor");
 	rc = pvb_loop_new(&w->loop);
@@ -351,15 +364,18 @@ static int set_up(struct worker *w, struct pvb_error *err)
 	w->io.loop = w->loop;
 	if (rc == 0)
 		rc = pvb_events_new(&w->events, w->hv, w->loop, after_events, w);
-	if (rc == 0)
+	if (rc == 0 && !*w->o->place)
 		rc = blk_ctx_new(&w->blk, w->hv, w->events, &w->io, w->o->domid, w->o->memory, &cb, w);
+	if (rc == 0)
+		rc = wnet_new(&w->net, w->hv, w->events, w->loop, w->o->memory, say_of_nic, w);
 	if (rc == 0)
 		rc = pvb_loop_fd(w->loop, w->o->sock, EPOLLIN, on_message, w, &w->src);
 	if (rc == 0)
 		rc = pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, NULL);
 	if (rc < 0)
 		return pvb_err(err, rc, "set-up: %s", strerror(-rc));
-	lend_arena(w);
+	if (w->blk)
+		lend_arena(w);
 	if (!aio_is_async(w->io.aio))
 		log_warn("worker of domain %u: this kernel has no io_uring, I/O will be synchronous", w->o->domid);
 	return sandbox_enter(&box, err);
@@ -386,6 +402,7 @@ int worker_main(const struct worker_options *o)
 		}
 		free_disk(d);
 	}
+	wnet_free(w.net);
 	if (!w.disks) {
 		blk_ctx_free(w.blk);
 		pvb_events_free(w.events);

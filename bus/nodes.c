@@ -112,6 +112,7 @@ const struct pvb_key pvb_vif_back[VIF_B_NR] = {
 	[VIF_B_GATEWAYDEV]    = STR("gatewaydev", PVB_BY_TOOL, 64, "interface for the hotplug script vif-route"),
 	[VIF_B_RATE]          = STR("rate", PVB_BY_TOOL, 64,
 				    "BYTES,USECS: what the guest may send in each such interval; may change at any time"),
+	[VIF_B_RX_RATE]       = TOOL_OURS("rx-rate", 64, "the same for what it receives"),
 	[VIF_B_MTU]           = U32("mtu", PVB_BY_TOOL, MTU_MIN, MTU_MAX, 1500, "bytes",
 				    "largest packet without its Ethernet header"),
 	[VIF_B_VLAN]          = STR("vlan", PVB_BY_TOOL, 256, "VLAN of a port of a switch"),
