@@ -358,7 +358,8 @@ static void put_frame(struct nqueue *q, const struct pending *p)
 	struct nback *nb = q->nb;
 	uint32_t piece = nb->opt.piece ? nb->opt.piece : PVB_PAGE_SIZE - nb->opt.offset, n;
 	uint16_t flags = (uint16_t)((p->blank ? NETRXF_csum_blank : 0) | (p->valid ? NETRXF_data_validated : 0));
-	struct netif_extra_info gso = { .type = XEN_NETIF_EXTRA_TYPE_GSO }, hash = { .type = XEN_NETIF_EXTRA_TYPE_HASH };
+	struct netif_extra_info gso = { .type = XEN_NETIF_EXTRA_TYPE_GSO };
+	struct netif_extra_info hash = { .type = XEN_NETIF_EXTRA_TYPE_HASH };
 
 	gso.u.gso.type = p->gso;
 	gso.u.gso.size = p->gso_size;
@@ -406,7 +407,8 @@ static void feed(struct nqueue *q)
 	push(q, &q->rx, q->rx_event);
 }
 
-static void give(struct nqueue *q, const void *data, uint32_t len, bool blank, bool valid, uint8_t gso, uint16_t gso_size)
+static void give(struct nqueue *q, const void *data, uint32_t len, bool blank, bool valid, uint8_t gso,
+		 uint16_t gso_size)
 {
 	struct pending *p = malloc(sizeof(*p) + len);
 
@@ -849,8 +851,8 @@ static int connect_queue(struct nback *nb, unsigned i, const char *dir)
 	nb->counts.split = split;
 	tx = (uint32_t)v[VIF_Q_TX_RING_REF].num;
 	rx = (uint32_t)v[VIF_Q_RX_RING_REF].num;
-	if (!v[VIF_Q_TX_RING_REF].present || !v[VIF_Q_RX_RING_REF].present || split != v[VIF_Q_EVENT_CHANNEL_RX].present ||
-	    split == v[VIF_Q_EVENT_CHANNEL].present || (split && !nb->opt.split))
+	if (!v[VIF_Q_TX_RING_REF].present || !v[VIF_Q_RX_RING_REF].present ||
+	    split != v[VIF_Q_EVENT_CHANNEL_RX].present || split == v[VIF_Q_EVENT_CHANNEL].present || (split && !nb->opt.split))
 		complain(nb, "%s: rings or event channels", dir);
 	rc = pvb_hv_map(nb->hv, nb->front_domid, &tx, 1, true, &q->map);
 	if (rc == 0)

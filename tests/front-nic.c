@@ -114,7 +114,8 @@ static void turn(struct env *e, struct pvf_nic *nic)
 		fail_msg("waited %d ms for: %s", WAIT_MS, #cond); \
 } while (0)
 
-static int send_whole(struct pvf_nic *nic, unsigned queue, const uint8_t *data, size_t len, const struct pvf_offload *off)
+static int send_whole(struct pvf_nic *nic, unsigned queue, const uint8_t *data, size_t len,
+		      const struct pvf_offload *off)
 {
 	struct iovec iov = { (void *)(uintptr_t)data, len };
 
@@ -146,13 +147,16 @@ static const struct link links[] = {
 	{ "back end has less", { .max_queues = 2, .sg = true }, { .queues = 8 }, 2, false, true, false, 1500 },
 	{ "front end has less", { .max_queues = 8, .sg = true, .gso = true, .split = true },
 	  { .queues = 3, .no_sg = true }, 3, true, false, false, 1500 },
-	{ "no checksums", { .sg = true, .gso = true, .csum6 = true }, { .no_csum = true }, 1, false, true, false, 1500 },
+	{ "no checksums", { .sg = true, .gso = true, .csum6 = true }, { .no_csum = true }, 1, false, true, false,
+	  1500 },
 	{ "received in small pieces", { .sg = true, .piece = 700, .offset = 66 }, { 0 }, 1, false, true, false, 1500 },
 	{ "slot by slot", { .sg = true, .split = true, .slot_by_slot = true }, { 0 }, 1, true, true, false, 1500 },
 	{ "four buffers", { .sg = true }, { .rx_pages = 4, .tx_pages = 4 }, 1, false, false, false, 1500 },
-	{ "twenty buffers", { .sg = true, .gso = true }, { .rx_pages = 20, .tx_pages = 20 }, 1, false, true, true, 1500 },
+	{ "twenty buffers", { .sg = true, .gso = true }, { .rx_pages = 20, .tx_pages = 20 }, 1, false, true, true,
+	  1500 },
 	{ "staged", { .sg = true, .ctrl = true, .greft = 512 }, { .staging = true }, 1, false, true, false, 1500 },
-	{ "staged in part", { .sg = true, .ctrl = true, .greft = 37 }, { .staging = true }, 1, false, true, false, 1500 },
+	{ "staged in part", { .sg = true, .ctrl = true, .greft = 37 }, { .staging = true }, 1, false, true, false,
+	  1500 },
 	{ "staging not supported", { .sg = true, .ctrl = true }, { .staging = true }, 1, false, true, false, 1500 },
 	{ "polled", { .max_queues = 2, .sg = true }, { .queues = 2, .polled = true }, 2, false, true, false, 1500 },
 };
@@ -160,7 +164,9 @@ static const struct link links[] = {
 /* Frames of many sizes, each echoed and compared. */
 static void echo(struct env *e, struct pvf_nic *nic, const struct link *l)
 {
-	static const uint32_t sizes[] = { 14, 60, 1514, 191, 192, 193, 4096, 4097, 8192, 9014, 65535, 700, 1400, 12000 };
+	static const uint32_t sizes[] = {
+		14, 60, 1514, 191, 192, 193, 4096, 4097, 8192, 9014, 65535, 700, 1400, 12000,
+	};
 	static uint8_t data[65536];
 	unsigned sent = 0;
 
@@ -199,8 +205,8 @@ static void one_link(struct env *e, const struct link *l)
 	MUST(e, nback_start(&nb, e->dir, e->domid, VIF, &l->back, &e->err));
 	nic = open_live(e, &l->front);
 	nback_counts(nb, &c);
-	if (nic->info.queues != l->queues || c.queues != l->queues || nic->info.split != l->split || c.split != l->split ||
-	    nic->info.sg != l->sg || nic->info.gso4 != l->gso || nic->info.mtu != l->mtu)
+	if (nic->info.queues != l->queues || c.queues != l->queues || nic->info.split != l->split ||
+	    c.split != l->split || nic->info.sg != l->sg || nic->info.gso4 != l->gso || nic->info.mtu != l->mtu)
 		fail_msg("%s: %u queues (%u), split %d (%d), sg %d, gso %d, mtu %u", l->name, nic->info.queues,
 			 c.queues, nic->info.split, c.split, nic->info.sg, nic->info.gso4, nic->info.mtu);
 	assert_memory_equal(nic->info.mac, "\x00\x16\x3e\x12\x34\x56", 6);

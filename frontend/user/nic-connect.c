@@ -116,7 +116,8 @@ static int publish_queue(struct pvb_store *st, pvb_txn t, const char *dir, const
 static int remove_old(struct pvb_store *st, pvb_txn t, const char *dir)
 {
 	static const enum pvb_vif_front once[] = {
-		VIF_F_NUM_QUEUES, VIF_F_NO_CSUM4, VIF_F_REQUEST_MULTICAST, VIF_F_CTRL_RING_REF, VIF_F_EVENT_CHANNEL_CTRL,
+		VIF_F_NUM_QUEUES, VIF_F_NO_CSUM4, VIF_F_REQUEST_MULTICAST, VIF_F_CTRL_RING_REF,
+		VIF_F_EVENT_CHANNEL_CTRL,
 	};
 	char name[16];
 	int rc = 0;

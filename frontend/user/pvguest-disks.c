@@ -77,8 +77,7 @@ static void add_named(struct program *p)
 			add_disk(p, devid);
 }
 
-/* The smallest device number from `from` on. */
-static bool next_disk(char **names, unsigned nr, uint64_t from, uint64_t *devid)
+bool next_device(char **names, unsigned nr, uint64_t from, uint64_t *devid)
 {
 	uint64_t v, best = UINT64_MAX;
 
@@ -105,14 +104,14 @@ void scan_disks(void *arg, const char *path)
 	if (pvb_store_list(p->st, PVB_NO_TXN, dir, &names, &nr) < 0)
 		return;
 	/* in order: the first is the default export */
-	while (next_disk(names, nr, last, &devid)) {
+	while (next_device(names, nr, last, &devid)) {
 		add_disk(p, (uint32_t)devid);
 		last = devid + 1;
 	}
 	pvb_store_list_free(names, nr);
 }
 
-static bool all_live(const struct program *p)
+bool disks_live(const struct program *p)
 {
 	for (unsigned i = 0; i < p->nr; i++)
 		if (pvf_disk_phase(p->disks[i].disk) != PVF_LIVE)
@@ -120,8 +119,7 @@ static bool all_live(const struct program *p)
 	return p->nr >= p->o.nr_disks;
 }
 
-/* Is there a disk that will not come up however long we wait? */
-static bool hopeless(const struct program *p)
+bool disks_hopeless(const struct program *p)
 {
 	for (unsigned i = 0; i < p->nr; i++) {
 		enum pvf_phase phase = pvf_disk_phase(p->disks[i].disk);
@@ -133,32 +131,20 @@ static bool hopeless(const struct program *p)
 	return false;
 }
 
-int connect_disks(struct program *p)
+void disks_late(struct program *p)
 {
-	uint64_t until = pvb_now_ms() + p->o.timeout_ms, now;
 	struct pvb_error err;
 
-	while (!all_live(p) && !p->stop) {
-		if (hopeless(p))
-			return -EIO; /* tell() said why */
-		now = pvb_now_ms();
-		if (now >= until) {
-			for (unsigned i = 0; i < p->nr; i++)
-				if (pvf_disk_wait(p->disks[i].disk, 0, &err) < 0)
-					complain(&err);
-			if (p->nr < p->o.nr_disks)
-				fprintf(stderr, "pvguest: %u of the %u disks asked for are there\n", p->nr,
-					p->o.nr_disks);
-			return -ETIMEDOUT;
-		}
-		pvb_loop_once(p->loop, (int)(until - now));
-	}
-	return 0;
+	for (unsigned i = 0; i < p->nr; i++)
+		if (pvf_disk_wait(p->disks[i].disk, 0, &err) < 0)
+			complain(&err);
+	if (p->nr < p->o.nr_disks)
+		fprintf(stderr, "pvguest: %u of the %u disks asked for are there\n", p->nr, p->o.nr_disks);
 }
 
 /* --- counters --------------------------------------------------------------------------------------- */
 
-static void print_line(const char *kind, const char *name, const struct counter *c, size_t nr, bool json)
+void print_line(const char *kind, const char *name, const struct counter *c, size_t nr, bool json)
 {
 	fprintf(stderr, json ? "{\"%s\": \"%s\", " : "%s %s: ", kind, name);
 	counters_print(stderr, c, nr, json);
@@ -196,6 +182,7 @@ void print_stats(const struct program *p)
 
 	for (unsigned i = 0; i < p->nr; i++)
 		print_disk(&p->disks[i], p->o.json);
+	print_nics(p);
 	if (p->socket[0] != '\0')
 		print_line("nbd", p->socket, nbd, sizeof(nbd) / sizeof(nbd[0]), p->o.json);
 	print_line("domain", p->home, hv, sizeof(hv) / sizeof(hv[0]), p->o.json);

@@ -11,6 +11,9 @@
 enum {
 	OPT_HV = 256,
 	OPT_DISK,
+	OPT_NIC,
+	OPT_RECORD,
+	OPT_REPLAY,
 	OPT_NBD,
 	OPT_EXEC,
 	OPT_BENCH,
@@ -35,6 +38,9 @@ enum {
 static const struct { const char *name, *arg, *help; int code; } table[] = {
 	{ "hv", "SPEC", "xen, or local:DIR:DOMID (default: $PVBUS_HV)", OPT_HV },
 	{ "disk", "VDEV", "use this disk (xvda, 51712; repeat; default: all)", OPT_DISK },
+	{ "nic", "DEVID[,WORD]...", "use this NIC (0, all, none; repeat; default: all)", OPT_NIC },
+	{ "pcap-record", "FILE", "write all frames of all NICs to a capture file", OPT_RECORD },
+	{ "pcap-replay", "FILE", "send a capture file's frames, count what comes", OPT_REPLAY },
 	{ "nbd", "unix:PATH", "export the disks by NBD on this socket", OPT_NBD },
 	{ "exec", "COMMAND", "run it with $NBD_URI set, exit as it does", OPT_EXEC },
 	{ "bench", "SETTINGS", "measure: 'op=randread bs=4k qd=32 time=5'", OPT_BENCH },
@@ -47,9 +53,9 @@ static const struct { const char *name, *arg, *help; int code; } table[] = {
 	{ "pool", "PAGES", "bounce pages per queue (default 128)", OPT_POOL },
 	{ "buffer", "BYTES", "buffer per NBD connection (default 4M)", OPT_BUFFER },
 	{ "connections", "N", "NBD connections at most (default 16)", OPT_CONNECTIONS },
-	{ "ready-fd", "FD", "write a line here once the disks are connected", OPT_READY },
+	{ "ready-fd", "FD", "write a line here once the devices are connected", OPT_READY },
 	{ "pidfile", "FILE", "write our process id here then", OPT_PIDFILE },
-	{ "timeout", "SECONDS", "for the disks to connect (default 30)", OPT_TIMEOUT },
+	{ "timeout", "SECONDS", "for the devices to connect (default 30)", OPT_TIMEOUT },
 	{ "stats", NULL, "print counters at the end", OPT_STATS },
 	{ "json", NULL, "print results and counters as JSON", OPT_JSON },
 	{ "shutdown", NULL, "report the domain as shut down at the end", OPT_SHUTDOWN },
@@ -62,15 +68,16 @@ static void help(void)
 {
 	char left[40];
 
-	printf("usage: pvguest [--hv SPEC] [--disk VDEV]... [--nbd unix:PATH]\n"
-	       "               [--exec COMMAND | --bench SETTINGS] [OPTION]...\n"
-	       "A process guest: connects the synthetic disks of its domain and uses them.\n\n");
+	printf("usage: pvguest [--hv SPEC] [--disk VDEV]... [--nic DEVID]... [--nbd unix:PATH]\n"
+	       "               [--exec COMMAND | --bench SETTINGS | --pcap-replay FILE] [OPTION]...\n"
+	       "A process guest: connects the synthetic disks and NICs of its domain and uses them.\n\n");
 	for (size_t i = 0; i < NR_OPTIONS; i++) {
 		snprintf(left, sizeof(left), "--%s%s%s", table[i].name, table[i].arg != NULL ? " " : "",
 			 table[i].arg != NULL ? table[i].arg : "");
 		printf("  %-22s %s\n", left, table[i].help);
 	}
-	printf("\nExit status: 0 done; 1 failed; 2 wrong usage; with --exec that of COMMAND.\n");
+	printf("\nWORD: ifname=NAME netns=NAME|PATH tap=off queues=N gso=off csum=off sg=off staging=on\n"
+	       "\nExit status: 0 done; 1 failed; 2 wrong usage; with --exec that of COMMAND.\n");
 }
 
 static int wrong(const char *name, const char *value, const char *want)
@@ -131,6 +138,17 @@ static int add_disk(struct pvguest_options *o, const char *value)
 	return 0;
 }
 
+static int add_nic(struct pvguest_options *o, const char *value)
+{
+	if (strcmp(value, "none") == 0) {
+		o->no_nics = true;
+		return 0;
+	}
+	if (o->nr_nics == PVGUEST_NICS)
+		return wrong("nic", value, "one of at most 16");
+	return nic_choice_parse(&o->nics[o->nr_nics++], value);
+}
+
 static int text_option(struct pvguest_options *o, int code, const char *v)
 {
 	switch (code) {
@@ -139,6 +157,14 @@ static int text_option(struct pvguest_options *o, int code, const char *v)
 		return 0;
 	case OPT_DISK:
 		return add_disk(o, v);
+	case OPT_NIC:
+		return add_nic(o, v);
+	case OPT_RECORD:
+		o->record = v;
+		return 0;
+	case OPT_REPLAY:
+		o->replay = v;
+		return 0;
 	case OPT_NBD:
 		return nbd_path(o, v);
 	case OPT_EXEC:
@@ -224,6 +250,25 @@ static int option(struct pvguest_options *o, int code, const char *v)
 	return rc == -ENOENT ? number_option(o, code, v) : rc;
 }
 
+static int consistent(struct pvguest_options *o)
+{
+	if ((o->exec != NULL) + o->bench_wanted + (o->replay != NULL) > 1) {
+		fprintf(stderr, "pvguest: --exec, --bench and --pcap-replay exclude each other\n");
+		return -EINVAL;
+	}
+	if (o->no_nics && (o->nr_nics > 0 || o->replay != NULL)) {
+		fprintf(stderr, "pvguest: --nic none excludes other --nic and --pcap-replay\n");
+		return -EINVAL;
+	}
+	for (unsigned i = 0; i < o->nr_nics; i++)
+		for (unsigned j = 0; j < i; j++)
+			if (o->nics[i].all == o->nics[j].all && o->nics[i].devid == o->nics[j].devid) {
+				fprintf(stderr, "pvguest: --nic says twice what to do with the same NIC\n");
+				return -EINVAL;
+			}
+	return 0;
+}
+
 int pvguest_options(struct pvguest_options *o, int argc, char **argv)
 {
 	struct option longs[NR_OPTIONS + 1] = { 0 };
@@ -247,9 +292,5 @@ int pvguest_options(struct pvguest_options *o, int argc, char **argv)
 		fprintf(stderr, "pvguest: \"%s\": not an option\n", argv[optind]);
 		return -EINVAL;
 	}
-	if (o->exec != NULL && o->bench_wanted) {
-		fprintf(stderr, "pvguest: --exec and --bench exclude each other\n");
-		return -EINVAL;
-	}
-	return 0;
+	return consistent(o);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* pvguest(1): a domain that is a process.  Connects its disks, serves them by NBD, runs a command or a load
- * on them, and behaves in the store as a guest does. */
+/* pvguest(1): a domain that is a process.  Connects its disks and NICs, serves the disks by NBD and the NICs as network
+ * interfaces, runs a command or a load on them, and behaves in the store as a guest does. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -91,11 +91,20 @@ static int open_bus(struct program *p)
 		complain(&err);
 		return rc;
 	}
+	if (p->o.record != NULL && pcap_create(&p->record, p->o.record, &err) < 0) {
+		complain(&err);
+		return err.code;
+	}
 	pvb_store_home(pvf_guest_domid(p->guest), p->home, sizeof(p->home));
 	announce(p);
 	snprintf(dir, sizeof(dir), "%s/device/vbd", p->home);
 	scan_disks(p, NULL);
-	return pvb_store_watch(p->st, dir, scan_disks, p, &p->watch_devices);
+	rc = pvb_store_watch(p->st, dir, scan_disks, p, &p->watch_devices);
+	if (rc < 0 || p->o.no_nics)
+		return rc;
+	snprintf(dir, sizeof(dir), "%s/device/vif", p->home);
+	scan_nics(p, NULL);
+	return pvb_store_watch(p->st, dir, scan_nics, p, &p->watch_nics);
 }
 
 static int run_bench(struct program *p)
@@ -119,9 +128,27 @@ static int run_bench(struct program *p)
 	return p->nr == 0 ? -ENOENT : rc;
 }
 
+static int connect_all(struct program *p)
+{
+	uint64_t until = pvb_now_ms() + p->o.timeout_ms, now;
+
+	while ((!disks_live(p) || !nics_live(p)) && !p->stop) {
+		if (disks_hopeless(p) || nics_hopeless(p))
+			return -EIO; /* it was told why */
+		now = pvb_now_ms();
+		if (now >= until) {
+			disks_late(p);
+			nics_late(p);
+			return -ETIMEDOUT;
+		}
+		pvb_loop_once(p->loop, (int)(until - now));
+	}
+	return 0;
+}
+
 static int work(struct program *p)
 {
-	int rc = connect_disks(p);
+	int rc = connect_all(p);
 
 	if (rc == 0)
 		rc = serve(p);
@@ -131,6 +158,8 @@ static int work(struct program *p)
 		rc = start_command(p);
 	if (rc == 0 && p->o.bench_wanted)
 		return run_bench(p);
+	if (rc == 0 && p->o.replay != NULL)
+		return run_replay(p);
 	while (rc >= 0 && !p->stop)
 		rc = pvb_loop_once(p->loop, -1);
 	return rc < 0 ? rc : 0;
@@ -141,6 +170,9 @@ static bool busy(const struct program *p)
 	for (unsigned i = 0; i < p->nr; i++)
 		if (pvf_disk_phase(p->disks[i].disk) == PVF_LIVE && pvf_disk_in_flight(p->disks[i].disk) > 0)
 			return true;
+	for (unsigned i = 0; i < p->nr_nics; i++)
+		if (pvf_nic_phase(p->nics[i].nic) == PVF_LIVE && pvf_nic_in_flight(p->nics[i].nic) > 0)
+			return true;
 	return p->nbd != NULL && !nbd_server_idle(p->nbd);
 }
 
@@ -148,6 +180,9 @@ static bool at_rest(const struct program *p)
 {
 	for (unsigned i = 0; i < p->nr; i++)
 		if (!pvf_disk_down(p->disks[i].disk, 0))
+			return false;
+	for (unsigned i = 0; i < p->nr_nics; i++)
+		if (!pvf_nic_down(p->nics[i].nic, 0))
 			return false;
 	return true;
 }
@@ -160,13 +195,18 @@ static void end(struct program *p)
 	if (p->child > 0) /* only after an error of ours */
 		kill(p->child, SIGTERM);
 	pvb_store_unwatch(&p->watch_devices);
+	pvb_store_unwatch(&p->watch_nics);
 	pvb_store_unwatch(&p->watch_shutdown);
 	if (p->nbd != NULL)
 		nbd_server_stop(p->nbd);
+	for (unsigned i = 0; i < p->nr_nics; i++)
+		frames_end(&p->nics[i]); /* nothing more is sent */
 	while (busy(p) && (now = pvb_now_ms()) < until)
 		pvb_loop_once(p->loop, (int)(until - now));
 	for (unsigned i = 0; i < p->nr; i++)
 		pvf_disk_stop(p->disks[i].disk);
+	for (unsigned i = 0; i < p->nr_nics; i++)
+		pvf_nic_stop(p->nics[i].nic);
 	until = pvb_now_ms() + CLOSE_MS;
 	while (!at_rest(p) && (now = pvb_now_ms()) < until)
 		pvb_loop_once(p->loop, (int)(until - now));
@@ -178,6 +218,9 @@ static void end(struct program *p)
 		print_stats(p);
 	for (unsigned i = 0; i < p->nr; i++)
 		pvf_disk_close(&p->disks[i].disk, 0);
+	for (unsigned i = 0; i < p->nr_nics; i++)
+		pvf_nic_close(&p->nics[i].nic, 0);
+	pcap_finish(p->record);
 	if (p->guest != NULL && p->deaf == 0)
 		report_shutdown(p);
 	pvf_guest_free(p->guest);

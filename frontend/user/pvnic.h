@@ -63,8 +63,8 @@ struct pvf_nic;
 
 struct pvf_nic_options {
 	unsigned queues;         /* wanted at most; 0 = 1 */
-	unsigned tx_pages, rx_pages; /* per queue, at most PVF_NIC_PAGES; 0 = that.  Fewer when the domain has no
-				      * more.  With fewer than 20 of either frames must fit one page in that direction. */
+	unsigned tx_pages, rx_pages; /* per queue, at most PVF_NIC_PAGES; 0 = that.  Fewer when the domain has no more.
+				      * With fewer than 20 of either a frame in that direction must fit one page. */
 	bool no_split;           /* one event channel for both directions */
 	bool no_sg;              /* frames of one page only; implies no_gso */
 	bool no_csum;            /* all checksums whole in both directions; implies no_gso */
