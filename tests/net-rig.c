@@ -130,12 +130,18 @@ static void p_flush(struct port *port)
 	((struct rport *)port)->nr_flush++;
 }
 
+static void p_carrier(struct port *port, bool up)
+{
+	((struct rport *)port)->nr_carrier++;
+}
+
 static void p_close(struct port *port)
 {
 }
 
 static const struct port_ops rport_ops = {
-	.name = "rig", .xmit = p_xmit, .connected = p_connected, .room = p_room, .flush = p_flush, .close = p_close,
+	.name = "rig", .xmit = p_xmit, .connected = p_connected, .room = p_room, .flush = p_flush,
+	.carrier = p_carrier, .close = p_close,
 };
 
 enum frame_verdict rport_deliver(struct rnic *n, unsigned queue, struct frame *f)

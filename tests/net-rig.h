@@ -42,7 +42,7 @@ struct rport {
 	struct rnic *to;               /* RPORT_FORWARDS */
 	enum rport_does does;
 	unsigned nr_xmit, nr_frames;   /* calls, frames seen */
-	unsigned nr_room, nr_flush;
+	unsigned nr_room, nr_flush, nr_carrier;
 	bool connected;
 	struct port_offers offers;
 	struct rgot *kept;             /* RPORT_KEEPS: the last one */
