@@ -296,9 +296,12 @@ static int delay_open(const struct target *t, const struct port_nic *nic, const 
 	return 0;
 }
 
+static const char *const delay_keys[] = { "delay", NULL };
+
 const struct port_ops delay_port = {
 	.name = "delay",
 	.help = "USECS[:JITTER]   let each frame wait",
+	.keys = delay_keys,
 	.wrapper = true,
 	.whole = true,
 	.prepare = delay_prepare, .open = delay_open, .connected = delay_connected, .xmit = delay_xmit,

@@ -261,9 +261,12 @@ static int fault_open(const struct target *t, const struct port_nic *nic, const 
 	return 0;
 }
 
+static const char *const fault_keys[] = { "fault", NULL };
+
 const struct port_ops fault_port = {
 	.name = "fault",
 	.help = "[tx:|rx:]KIND:N   drop, dup, corrupt or reorder every Nth frame",
+	.keys = fault_keys,
 	.wrapper = true,
 	.prepare = fault_prepare, .open = fault_open, .connected = fault_connected, .xmit = fault_xmit,
 	.deliver = fault_deliver, .close = fault_close,

@@ -222,9 +222,12 @@ static int pcap_open(const struct target *t, const struct port_nic *nic, const i
 	return 0;
 }
 
+static const char *const pcap_keys[] = { "pcap", "snaplen", NULL };
+
 const struct port_ops pcap_port = {
 	.name = "pcap",
 	.help = "FILE   write what is sent and received into a file",
+	.keys = pcap_keys,
 	.wrapper = true,
 	.nr_fds = 1,
 	.prepare = pcap_prepare, .open = pcap_open, .xmit = pcap_xmit, .deliver = pcap_deliver, .close = pcap_close,

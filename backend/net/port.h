@@ -59,7 +59,7 @@ struct port_ops {
 	const char *name;
 	const char *help;            /* "ARG   what it is" */
 	const char *const *keys;     /* options it takes, NULL-terminated; each is in the man page */
-	bool wrapper;
+	bool wrapper;                /* then its first key is its name, and every port takes its keys */
 	bool whole;                  /* xmit() wants every byte in private local memory, one piece: what port->needs
 	                              * starts as */
 	unsigned nr_fds;             /* wrappers: descriptors prepare() leaves, always */
