@@ -75,7 +75,8 @@ void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t
 int nifj_open(const struct nif_journal *j, size_t bytes, struct pvb_error *err);
 
 struct nifj_recovery {
-	uint32_t put_from, put_to; /* responses to put again; equal: none */
+	uint32_t put_from, put_to; /* responses to put again: attach a ring at put_from, nifj_push() to put_to (also when
+	                            * they are equal: that closes the intent) */
 	uint32_t cons;             /* next request to take, and next response */
 	uint32_t again;            /* how many requests from there on had been taken before */
 };
