@@ -63,6 +63,29 @@ void nif_ctx_flush(struct nif_ctx *ctx)
 	for (struct nif *n = ctx->nifs; n; n = n->next)
 		for (; n->flushed < n->nr; n->flushed++)
 			read_bytes(&n->got[n->flushed]);
+	while (ctx->nr_fetched)
+		free(ctx->fetched[--ctx->nr_fetched]);
+}
+
+void nif_fetch(struct nif_ctx *ctx, struct frame **frames, unsigned nr)
+{
+	ctx->fetches++;
+	for (unsigned i = 0; i < nr; i++) {
+		struct frame *f = frames[i];
+		struct got g = { .f = *f };
+
+		assert_false(f->nr_segs == 1 && f->seg[0].local);
+		if (ctx->fetch_says != FRAME_PENDING) {
+			f->verdict = ctx->fetch_says;
+			continue;
+		}
+		read_bytes(&g);
+		assert_true(ctx->nr_fetched < NIC_MAX_FRAMES);
+		ctx->fetched[ctx->nr_fetched++] = g.bytes;
+		f->hdr = g.bytes;
+		f->nr_segs = 1;
+		f->seg[0] = (struct frame_seg){ .local = g.bytes, .len = f->len };
+	}
 }
 
 /* --- NICs --------------------------------------------------------------------------------------------- */
@@ -277,6 +300,24 @@ void build(struct frame *f, uint8_t *buf, const struct build *b)
 	f->gso_size = b->gso_size;
 	if (packet_parse(f, &why))
 		fail_msg("%s", why);
+}
+
+void grant(struct frame *f, uint8_t *hdr, unsigned page)
+{
+	const uint8_t *from = f->hdr;
+	uint32_t at = 0;
+
+	memcpy(hdr, from, f->hdr_len);
+	f->hdr = hdr;
+	for (f->nr_segs = 0; at < f->len; f->nr_segs++) {
+		uint32_t len = f->len - at < 4096 ? f->len - at : 4096;
+
+		assert_true(page < NR_PAGES);
+		memcpy(granted_page[page], from + at, len);
+		f->seg[f->nr_segs] = (struct frame_seg){ .ref = page++, .domid = 1, .len = len };
+		at += len;
+	}
+	memset(granted_page[f->seg[0].ref], 0x66, f->hdr_len); /* the guest's second thoughts */
 }
 
 bool checksums_are_good(const uint8_t *p, uint32_t len)

@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include "tests/unit.h"
 #include "backend/net/netif.h"
+#include "backend/net/nif-fetch.h"
 #include "backend/net/packet.h"
 #include "backend/net/port.h"
 #include "backend/target.h"
@@ -39,7 +40,10 @@ struct nif {
 struct nif_ctx {
 	struct pvb_loop *loop;
 	struct nif *nifs;
-	unsigned flushes, retries;
+	unsigned flushes, retries, fetches;
+	enum frame_verdict fetch_says;   /* FRAME_PENDING: it can be done */
+	uint8_t *fetched[NIC_MAX_FRAMES];
+	unsigned nr_fetched;
 };
 
 extern uint8_t granted_page[NR_PAGES][4096]; /* ref is the index */
@@ -72,6 +76,8 @@ struct build {
 };
 /* Into buf; parsed, one local piece. */
 void build(struct frame *f, uint8_t *buf, const struct build *b);
+/* As a guest sends it: the header in hdr (FRAME_HDR bytes), all in granted pages from `page` on. */
+void grant(struct frame *f, uint8_t *hdr, unsigned page);
 /* The checksums of a frame's bytes are what they should be. */
 bool checksums_are_good(const uint8_t *p, uint32_t len);
 #endif

@@ -361,6 +361,7 @@ static void uplink(void **state)
 	struct nif *b = nic_new(ctx, 2, "switch:lan?uplink=pvbup0&vlan=5", &none), *c = nic_new(ctx, 3, "switch:lan", &none);
 	struct pvb_error err = { .text = "" };
 	struct virtio_net_hdr h;
+	uint8_t hdr[FRAME_HDR];
 	struct port *p;
 	struct frame f;
 	int fd;
@@ -371,9 +372,11 @@ static void uplink(void **state)
 	assert_int_equal(chain_open(ctx, 4, "switch:lan?uplink=pvbup1", &p, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "has uplink pvbup0"));
 	assert_int_equal(tap_remove("pvbup1", NULL), 0);
-	assert_true(a->port->whole);
+	assert_false(a->port->whole);
 	build(&f, buf, &(struct build){ .src = 1, .dst = 77, .payload = 500 });
+	grant(&f, hdr, 0);
 	assert_int_equal(nic_send(a, &f), FRAME_SENT); /* unknown: to all of VLAN 1 */
+	assert_int_equal(ctx->fetches, 1);
 	assert_int_equal(host_gets(fd, &h), f.len);
 	assert_memory_equal(seen, buf, f.len);
 	assert_int_equal(b->nr, 0);

@@ -6,10 +6,13 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include "backend/net/netif.h"
+#include "backend/net/nif-fetch.h"
 #include "backend/net/packet.h"
 #include "backend/net/ports.h"
 #include "backend/net/switch.h"
 #include "backend/target.h"
+
+#define FETCH_MAX 64u
 
 /* A worker has one context and few switches; tests have several, in threads. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -73,7 +76,7 @@ static void give_or_drop(struct vswitch *sw, struct member *to, struct frame *f,
 /* A blank checksum is finished before anybody has been promised that it is blank. */
 static void finish_for_all(const struct vswitch *sw, struct frame *f)
 {
-	if (sw->whole && f->csum_blank && !f->gso && frame_is_local(f))
+	if (sw->poor && f->csum_blank && !f->gso && frame_is_local(f))
 		packet_checksum(f);
 }
 
@@ -144,14 +147,74 @@ enum frame_verdict switch_forward(struct vswitch *sw, struct member *from, struc
 	return unicast(sw, from, to, f, vlan);
 }
 
+/* --- bytes -------------------------------------------------------------------------------------------- */
+
+static bool wants_bytes(const struct member *m, const struct frame *f)
+{
+	const struct port_offers *o = &m->offers;
+	bool is4 = f->ethertype == 0x0800;
+
+	if (m->sees)
+		return true;
+	if (f->gso)
+		return !(f->gso == FRAME_GSO_TCP4 ? o->gso4 : o->gso6);
+	return f->csum_blank && !(is4 ? o->csum4 : o->csum6);
+}
+
+/* Will somebody want this frame's bytes?  As switch_forward() is going to decide. */
+static bool is_wanted(struct vswitch *sw, struct member *from, const struct frame *f)
+{
+	uint16_t vlan = ingress(from, f);
+	struct mac_owner *owner = NULL;
+
+	if (vlan == SWITCH_NO_VLAN)
+		return false;
+	if (!packet_is_group(f->hdr))
+		owner = mac_find(&sw->table, f->hdr, vlan, sw->now_ms);
+	if (owner && wants_bytes((struct member *)((char *)owner - offsetof(struct member, macs)), f))
+		return true;
+	if (!owner && from->conf.storm && rate_wait(&from->storm, sw->now_ns))
+		return false;
+	for (unsigned i = 0; i < sw->nr && (!owner || sw->mirrors); i++) {
+		const struct member *m = sw->member[i];
+
+		if (m != from && m->connected && (m->conf.mirror || (!owner && member_has_vlan(m, vlan))) &&
+		    wants_bytes(m, f))
+			return true;
+	}
+	return false;
+}
+
+static void fetch_wanted(struct vswitch *sw, struct member *from, struct frame **frames, unsigned nr)
+{
+	struct frame *wanted[FETCH_MAX];
+	unsigned nr_wanted = 0;
+
+	for (unsigned i = 0; i < nr; i++) {
+		if (frame_is_local(frames[i]) || !is_wanted(sw, from, frames[i]))
+			continue;
+		wanted[nr_wanted++] = frames[i];
+		if (nr_wanted == FETCH_MAX) {
+			nif_fetch(sw->ctx, wanted, nr_wanted);
+			nr_wanted = 0;
+		}
+	}
+	if (nr_wanted)
+		nif_fetch(sw->ctx, wanted, nr_wanted);
+}
+
 static void switch_xmit(struct port *p, struct frame **frames, unsigned nr)
 {
 	struct member *m = (struct member *)p;
 	unsigned i;
 
 	switch_begin(m->sw);
+	for (i = 0; i < nr; i++)
+		frames[i]->verdict = FRAME_PENDING;
+	fetch_wanted(m->sw, m, frames, nr);
 	for (i = 0; i < nr; i++) {
-		frames[i]->verdict = switch_forward(m->sw, m, frames[i]);
+		if (frames[i]->verdict == FRAME_PENDING)
+			frames[i]->verdict = switch_forward(m->sw, m, frames[i]);
 		if (frames[i]->verdict == FRAME_HELD)
 			break;
 	}
@@ -180,28 +243,25 @@ static void switch_flush(struct port *p)
 
 /* --- who is there ------------------------------------------------------------------------------------- */
 
-/* Does this member, or a wrapper round it, want to see all bytes of what it gets? */
-static bool wants_bytes(const struct member *m)
+static bool sees_bytes(const struct member *m)
 {
-	const struct port_offers *o = &m->offers;
-
 	for (const struct port *a = m->port.above; a; a = a->above)
 		if (a->needs)
 			return true;
-	return m->connected && !m->uplink && !(o->csum4 && o->csum6 && o->gso4 && o->gso6);
+	return m->uplink;
 }
 
-void switch_update_whole(struct vswitch *sw)
+void switch_update(struct vswitch *sw)
 {
-	sw->whole = sw->uplink;
 	sw->mirrors = 0;
+	sw->poor = false;
 	for (unsigned i = 0; i < sw->nr; i++) {
-		sw->whole |= wants_bytes(sw->member[i]);
-		sw->mirrors += sw->member[i]->conf.mirror && sw->member[i]->connected;
+		struct member *m = sw->member[i];
+
+		m->sees = sees_bytes(m);
+		sw->mirrors += m->conf.mirror && m->connected;
+		sw->poor |= m->connected && !m->uplink && !(m->offers.csum4 && m->offers.csum6);
 	}
-	for (unsigned i = 0; i < sw->nr; i++)
-		if (!sw->member[i]->uplink)
-			port_set_needs(&sw->member[i]->port, sw->whole);
 }
 
 static void pin(struct vswitch *sw, struct member *m)
@@ -226,7 +286,7 @@ static void switch_connected(struct port *p, const struct port_offers *offers)
 			if (!memcmp(sw->member[i]->mac, m->mac, 6))
 				pin(sw, sw->member[i]);
 	}
-	switch_update_whole(sw);
+	switch_update(sw);
 	nif_ctx_retry(sw->ctx); /* what waited for one that is gone does not wait for ever */
 	if (sw->uplink)
 		uplink_retry(sw->uplink->uplink);
@@ -337,7 +397,7 @@ static int join(struct member *m, const char *name, int uplink_fd, struct pvb_er
 	if (sw && !sw->nr)
 		switch_free(sw);
 	else if (!rc)
-		switch_update_whole(sw);
+		switch_update(sw);
 	pthread_mutex_unlock(&lock);
 	port_close_fds(&uplink_fd, 1);
 	return rc;
@@ -363,7 +423,6 @@ static int switch_open(const struct target *t, const struct port_nic *nic, const
 		free(m);
 		return rc;
 	}
-	m->port.needs = m->sw->whole;
 	*out = &m->port;
 	return 0;
 }
@@ -379,7 +438,7 @@ static void switch_close(struct port *p)
 	if (sw->nr == 1 && sw->uplink)
 		uplink_close(sw);
 	if (sw->nr)
-		switch_update_whole(sw);
+		switch_update(sw);
 	else
 		switch_free(sw);
 	pthread_mutex_unlock(&lock);

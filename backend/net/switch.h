@@ -9,8 +9,8 @@
  *           one grant copy, the header from the private copy.  Without room there it is FRAME_HELD and waits in the
  *           sender's ring.  Frames for many (group addresses, unknown ones) are not waited for, and storm control
  *           bounds how many a member can send.
- * Bytes     While a member is there that lacks an offload or wants to see bytes (pcap), and while there is an uplink, all
- *           members ask for whole frames: what has to be done to the bytes can then be done here.
+ * Bytes     Members ask for headers only.  What is for somebody who lacks an offload or wants to see bytes (pcap, the
+ *           uplink) is fetched when that is known, with one call for all of an xmit().
  * VLANs     Each frame is in one: a tagged one in its tag's, an untagged one in its port's.  A port gets frames of its own
  *           VLAN untagged and, as a trunk, those of the others tagged.  Tag 0 counts as untagged.
  * Memory    Headers with a tag put in or taken out, and segments, are made in `scratch`; they live until the pass is over.
@@ -47,6 +47,7 @@ struct member {
 	struct member_conf conf;
 	uint8_t mac[6];
 	bool connected;
+	bool sees;                   /* a wrapper round it wants all bytes of what it gets, or it is the uplink */
 	struct port_offers offers;
 	struct mac_owner macs;
 	struct rate storm;
@@ -61,8 +62,8 @@ struct vswitch {
 	struct member *member[SWITCH_MAX_MEMBERS];
 	unsigned nr;
 	struct member *uplink;       /* also in member[] */
-	bool whole;
-	unsigned mirrors;
+	unsigned mirrors;            /* connected ones */
+	bool poor;                   /* one is connected that does not take all checksums */
 	uint64_t now_ns, now_ms;     /* of this call */
 	uint8_t *scratch;
 	size_t used;
@@ -91,7 +92,7 @@ enum frame_verdict switch_forward(struct vswitch *sw, struct member *from, struc
 void switch_begin(struct vswitch *sw);       /* before frames come in: what time it is, is scratch free */
 int switch_add(struct vswitch *sw, struct member *m, struct pvb_error *err);
 void switch_remove(struct vswitch *sw, struct member *m);
-void switch_update_whole(struct vswitch *sw);
+void switch_update(struct vswitch *sw);      /* what depends on who is connected */
 
 /* switch-uplink.c */
 int uplink_prepare(const char *ifname, int *fd, struct pvb_error *err);
