@@ -27,7 +27,9 @@ static void on_refused(void *arg, struct nif *nif, const char *why, uint64_t mor
 
 	snprintf(n->refused, sizeof(n->refused), "%s", why);
 	n->nr_refused++;
-	nif->last_refusal = 0; /* tests want to hear of each */
+	n->nr_untold += more;
+	if (n->hear_all)
+		nif->last_refusal = 0;
 }
 
 static void on_stalled(void *arg, struct nif *nif, bool stalled)
@@ -212,6 +214,7 @@ void rnic_new(struct rig *r, struct rnic *n, const struct rnic_options *opt)
 	n->rig = r;
 	n->opt = *opt;
 	n->start = RIG_START;
+	n->hear_all = true;
 	n->nr_queues = opt->queues ? opt->queues : 1;
 	if (pvb_local_domain_create(r->dir, "guest", GUEST_PAGES, &n->domid, &err) < 0)
 		fail_msg("%s", err.text);

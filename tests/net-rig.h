@@ -89,7 +89,9 @@ struct rnic {
 	void *journals[NIF_MAX_QUEUES];
 	char broken[240], refused[240];
 	unsigned nr_broken, nr_refused, nr_stalled;
+	uint64_t nr_untold;
 	bool stalled;
+	bool hear_all;                 /* of refusals; else one a second, as in life */
 };
 
 struct rig {
