@@ -26,6 +26,7 @@
 #define GROUPS 128
 #define BIGGEST 70000
 #define BACKLOG 1024
+#define LIE_SLOTS 19 /* the longest lie */
 
 /* A frame that waits for receive slots. */
 struct pending {
@@ -47,6 +48,7 @@ struct nqueue {
 	bool jumped;                     /* rsp_prod is a lie: do not put it right again */
 	struct pending *head, **tail;
 	unsigned backlog;
+	int rx_all;                      /* buffers posted at first */
 	struct { uint32_t ref; bool readonly; struct pvb_map map; } table[TABLE];
 	uint32_t nr_table;
 };
@@ -127,9 +129,13 @@ static void put(struct nback *nb, enum pvb_vif_back key, uint64_t v)
 static void publish(struct nback *nb)
 {
 	const struct nback_options *o = &nb->opt;
+	char path[160];
 
+	snprintf(path, sizeof(path), "%s/%s", nb->dir, pvb_vif_back[VIF_B_MAX_QUEUES].name);
 	if (o->max_queues)
 		put(nb, VIF_B_MAX_QUEUES, o->max_queues);
+	else
+		pvb_store_rm(nb->st, PVB_NO_TXN, path);
 	put(nb, VIF_B_SG, o->sg);
 	put(nb, VIF_B_GSO4, o->gso);
 	put(nb, VIF_B_GSO6, o->gso);
@@ -323,32 +329,34 @@ static void put_lie(struct nqueue *q, const struct pending *p)
 	}
 }
 
+/* A frame in proper form whose sizes, flags and contents are anything; now and then a slot is anything, too. */
 static void put_chaos(struct nqueue *q)
 {
 	struct nback *nb = q->nb;
-	struct netif_rx_request req;
+	unsigned slots = 1 + next_random(nb) % 18, extras = next_random(nb) % 4 == 0;
+	uint32_t w[2];
 
-	/* mostly plausible, so that it gets somewhere */
-	for (unsigned n = 1 + next_random(nb) % 24; n > 0 && pvb_ring_back_avail(&q->rx) > 0; n--) {
-		struct netif_rx_response rsp = { .status = (int16_t)(next_random(nb) % 1500) };
-		uint32_t r = next_random(nb), w[2];
+	if (pvb_ring_back_avail(&q->rx) < (int)(slots + extras))
+		return;
+	for (unsigned i = 0; i < slots; i++) {
+		uint32_t r = next_random(nb), size = r % 3 == 0 ? r / 3 % 40 : r / 3 % 4097;
+		uint16_t flags = (uint16_t)(next_random(nb) & 3);
+		struct netif_extra_info x = { .type = (uint8_t)(r >> 16 & 1 ? 1 : 4) };
 
-		pvb_ring_back_take(&q->rx, &req);
-		rsp.id = req.id;
-		rsp.flags = (uint16_t)(r & 0xf);
-		rsp.offset = (uint16_t)(next_random(nb) % 2600);
-		if ((r >> 8) % 64 == 0) {
-			w[0] = next_random(nb);
-			w[1] = next_random(nb);
-			memcpy(&rsp, w, sizeof(rsp));
-		} else if ((r >> 8) % 4 == 1) {
-			struct netif_extra_info x = { .type = (uint8_t)(r >> 16 & 1 ? 1 : 4), .flags = r >> 17 & 1 };
-
-			x.u.gso.type = 1;
-			x.u.gso.size = (uint16_t)(1 + (r >> 20));
-			memcpy(&rsp, &x, sizeof(x));
-		}
-		put_rx(q, &rsp);
+		if (next_random(nb) % 4 != 0)
+			flags = 0;
+		flags |= (uint16_t)((i + 1 < slots ? NETRXF_more_data : 0) |
+				    (i == 0 && extras ? NETRXF_extra_info : 0));
+		memcpy(w, (uint32_t[]){ next_random(nb), next_random(nb) }, 8);
+		if (next_random(nb) % 300 == 0)
+			put_raw(q, (int)w[0] & 3, (uint16_t)w[0], (uint16_t)(w[0] >> 16), (int16_t)w[1]);
+		else
+			put_raw(q, 0, (uint16_t)(size == 4096 ? 0 : next_random(nb) % (4096 - size)), flags,
+				(int16_t)(r % 50 == 1 ? -1 : (int)size));
+		x.u.gso.type = (uint8_t)(1 + (r >> 17 & 1));
+		x.u.gso.size = (uint16_t)(1 + (r >> 20));
+		if (i == 0 && extras)
+			put_extra(q, &x);
 	}
 	push(q, &q->rx, q->rx_event);
 }
@@ -392,7 +400,7 @@ static void feed(struct nqueue *q)
 			n = pvb_ring_back_rearm(&q->rx);
 		if (n < 0)
 			complain(nb, "queue %u: the receive ring's producer jumped", q->nr);
-		if (n < (int)slots_of(nb, p))
+		if (n < (int)slots_of(nb, p) || (nb->opt.lie >= NBACK_RX_ID && n < LIE_SLOTS && n < q->rx_all))
 			break;
 		if (lies(nb, NBACK_RX_ID, NBACK_RX_UNASKED_GSO) || lies(nb, NBACK_RX_SHORT, NBACK_RX_GSO_UDP))
 			put_lie(q, p);
@@ -651,7 +659,7 @@ static bool on_event(void *arg)
 
 	q->nb->counts.events++;
 	work = on_tx(q);
-	if (q->nb->opt.lie == NBACK_CHAOS)
+	for (unsigned i = 0; i < 8 && q->nb->opt.lie == NBACK_CHAOS; i++)
 		put_chaos(q);
 	return on_rx(q) || work;
 }
@@ -773,6 +781,7 @@ static bool on_ctrl(void *arg)
 
 	while ((n = pvb_ring_back_rearm(&nb->ctrl)) > 0) {
 		struct xen_netif_ctrl_response rsp = { 0 };
+		bool jumped = false;
 
 		work = true;
 		pvb_ring_back_take(&nb->ctrl, &req);
@@ -784,11 +793,12 @@ static bool on_ctrl(void *arg)
 			rsp.type = (uint16_t)(rsp.type + (nb->opt.lie == NBACK_CTRL_TYPE));
 			if (nb->opt.lie == NBACK_CTRL_STATUS)
 				rsp.status = 4;
-			if (nb->opt.lie == NBACK_CTRL_JUMP)
+			jumped = nb->opt.lie == NBACK_CTRL_JUMP;
+			if (jumped)
 				pvb_ring_store(&nb->ctrl.sh->rsp_prod, nb->ctrl.prod + 1000);
 		}
 		pvb_ring_back_put(&nb->ctrl, &rsp, sizeof(rsp));
-		if (nb->opt.lie == NBACK_CTRL_JUMP ? nb->opt.honest == 0 : pvb_ring_back_push(&nb->ctrl))
+		if (jumped || pvb_ring_back_push(&nb->ctrl))
 			notify(nb, nb->ctrl_event);
 	}
 	return work;
@@ -852,7 +862,8 @@ static int connect_queue(struct nback *nb, unsigned i, const char *dir)
 	tx = (uint32_t)v[VIF_Q_TX_RING_REF].num;
 	rx = (uint32_t)v[VIF_Q_RX_RING_REF].num;
 	if (!v[VIF_Q_TX_RING_REF].present || !v[VIF_Q_RX_RING_REF].present ||
-	    split != v[VIF_Q_EVENT_CHANNEL_RX].present || split == v[VIF_Q_EVENT_CHANNEL].present || (split && !nb->opt.split))
+	    split != v[VIF_Q_EVENT_CHANNEL_RX].present || split == v[VIF_Q_EVENT_CHANNEL].present ||
+	    (split && !nb->opt.split))
 		complain(nb, "%s: rings or event channels", dir);
 	rc = pvb_hv_map(nb->hv, nb->front_domid, &tx, 1, true, &q->map);
 	if (rc == 0)
@@ -873,6 +884,7 @@ static int connect_queue(struct nback *nb, unsigned i, const char *dir)
 		complain(nb, "%s: %d", dir, rc);
 	else
 		nb->counts.rx_posted = pvb_ring_load(&q->rx.sh->req_prod) - q->rx.cons;
+	q->rx_all = (int)nb->counts.rx_posted;
 	pvb_nodes_free(v, VIF_Q_NR);
 	return rc;
 }

@@ -7,9 +7,24 @@
 
 #define NR_GROUPS (2 * PVF_NIC_MAX_MCAST)
 
-static bool wants(const struct pvf_group *g)
+static bool to_add(const struct pvf_group *g)
 {
-	return g->used && ((g->state == PVF_GROUP_WANTED && !g->left) || (g->state == PVF_GROUP_ADDED && g->left));
+	return g->used && g->state == PVF_GROUP_WANTED && !g->left;
+}
+
+static bool to_delete(const struct pvf_group *g)
+{
+	return g->used && g->state == PVF_GROUP_ADDED && g->left;
+}
+
+/* Groups on the back end's list, once it has seen what was sent. */
+static unsigned listed(const struct pvf_nic *nic)
+{
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < NR_GROUPS; i++)
+		nr += nic->groups[i].state == PVF_GROUP_ADDING || nic->groups[i].state == PVF_GROUP_ADDED;
+	return nr;
 }
 
 static void put_group(struct pvf_nicq *q, struct pvf_group *g, unsigned nr)
@@ -33,12 +48,21 @@ static void put_group(struct pvf_nicq *q, struct pvf_group *g, unsigned nr)
 void pvf_mcast_push(struct pvf_nic *nic)
 {
 	struct pvf_nicq *q = &nic->queues[0];
+	unsigned nr;
 
 	if (!pvf_dev_works(&nic->dev) || !nic->info.multicast)
 		return;
 	for (unsigned i = 0; i < NR_GROUPS; i++)
-		if (wants(&nic->groups[i]) && pvf_nic_tx_room(q, 1, 1))
+		if (to_delete(&nic->groups[i]) && pvf_nic_tx_room(q, 1, 1))
 			put_group(q, &nic->groups[i], i);
+	/* one that was taken back while it was being added still has its place */
+	nr = listed(nic);
+	for (unsigned i = 0; i < NR_GROUPS && nr < PVF_NIC_MAX_MCAST; i++) {
+		if (to_add(&nic->groups[i]) && pvf_nic_tx_room(q, 1, 1)) {
+			put_group(q, &nic->groups[i], i);
+			nr++;
+		}
+	}
 }
 
 void pvf_mcast_answer(struct pvf_nic *nic, unsigned group, int16_t status)

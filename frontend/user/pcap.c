@@ -124,7 +124,8 @@ int pcap_open(struct pcap_reader **out, const char *path, struct pvb_error *err)
 	} else {
 		r->swapped = h.magic == __builtin_bswap32(MAGIC_US) || h.magic == __builtin_bswap32(MAGIC_NS);
 		if (order(r, h.magic) != MAGIC_US && order(r, h.magic) != MAGIC_NS)
-			pvb_err(err, rc, "%.150s: begins with %#x: not a pcap file (pcapng is not read)", path, h.magic);
+			pvb_err(err, rc, "%.150s: begins with %#x: not a pcap file (pcapng is not read)", path,
+				h.magic);
 		else if ((order(r, h.link) & 0xffff) != ETHERNET)
 			pvb_err(err, rc, "%.150s: link type %u, must be 1 (Ethernet)", path, order(r, h.link) & 0xffff);
 		else

@@ -26,7 +26,8 @@ struct tap {
 
 static int open_queue(struct tap *tap, const struct tap_config *cfg, struct pvb_error *err)
 {
-	struct ifreq ifr = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (cfg->queues > 1 ? IFF_MULTI_QUEUE : 0) };
+	short flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (cfg->queues > 1 ? IFF_MULTI_QUEUE : 0);
+	struct ifreq ifr = { .ifr_flags = flags };
 	int hdr = sizeof(struct virtio_net_hdr), fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0)
@@ -82,7 +83,8 @@ static int make_in(struct tap *tap, const struct tap_config *cfg, struct pvb_err
 	if (own < 0 || other < 0) {
 		rc = pvb_err(err, -errno, "network namespace %.150s: %s", cfg->netns, strerror(errno));
 	} else if (setns(other, CLONE_NEWNET) < 0) {
-		rc = pvb_err(err, -errno, "network namespace %.150s can not be entered: %s", cfg->netns, strerror(errno));
+		rc = pvb_err(err, -errno, "network namespace %.150s can not be entered: %s", cfg->netns,
+			     strerror(errno));
 	} else {
 		rc = make(tap, cfg, err);
 		if (setns(own, CLONE_NEWNET) < 0)

@@ -39,8 +39,8 @@ int tap_mtu(struct tap *tap, uint32_t mtu);
 /* What the kernel may leave to us in the frames it sends. */
 int tap_offload(struct tap *tap, bool csum, bool gso4, bool gso6);
 
-/* One frame the kernel sends: its length; -EAGAIN none; -EMSGSIZE larger than TAP_FRAME_MAX or size, -EINVAL offload that
- * a ring can not express (both are dropped); another -errno. */
+/* One frame the kernel sends: its length; -EAGAIN none; -EMSGSIZE larger than size, -EINVAL offload that a ring can not
+ * express (both are dropped); another -errno. */
 int tap_read(struct tap *tap, unsigned queue, void *frame, size_t size, struct pvf_offload *off);
 /* One frame for the kernel to receive.  -EIO: the interface is down; -ENOBUFS, -EINVAL ...: it did not take it. */
 int tap_write(struct tap *tap, unsigned queue, const struct pvf_frame *frame);
