@@ -4,13 +4,10 @@
 /* The protocol's side of a port, for tests of ports: NICs that keep what they are given.
  *
  * As the real one, it reads a frame's bytes at the flush and not before, so a port that lets go of them too early is
- * found out.  Granted pages are looked up in a table of the test's.
- * Frames are made here, too: Ethernet, IPv4 or IPv6, TCP or UDP, with a payload that can be checked. */
-#include <netinet/in.h>
-#include "tests/unit.h"
+ * found out.  Granted pages are looked up in a table of the test's. */
+#include "tests/net-frames.h"
 #include "backend/net/netif.h"
 #include "backend/net/nif-fetch.h"
-#include "backend/net/packet.h"
 #include "backend/net/port.h"
 #include "backend/target.h"
 
@@ -62,22 +59,6 @@ extern const struct port_offers all_offers;
 /* xmit() of one frame and the end of the pass; its verdict. */
 enum frame_verdict nic_send(struct nif *nic, struct frame *f);
 
-struct mac { uint8_t a[6]; };
-struct mac mac_of(uint8_t id);       /* 02:00:00:00:00:id; 255: broadcast */
-
-struct build {
-	uint8_t dst, src;
-	bool v6, udp, tagged, blank, padded;
-	uint16_t vlan, gso_size;
-	uint32_t payload;
-	unsigned options;            /* bytes of TCP options, a multiple of 4 */
-	unsigned extensions;         /* bytes of IPv6 destination options, a multiple of 8 */
-	uint8_t tcp_flags;
-};
-/* Into buf; parsed, one local piece. */
-void build(struct frame *f, uint8_t *buf, const struct build *b);
 /* As a guest sends it: the header in hdr (FRAME_HDR bytes), all in granted pages from `page` on. */
 void grant(struct frame *f, uint8_t *hdr, unsigned page);
-/* The checksums of a frame's bytes are what they should be. */
-bool checksums_are_good(const uint8_t *p, uint32_t len);
 #endif
