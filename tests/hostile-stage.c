@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* See hostile-stage.h.  Local: process ids and /proc.  Xen: questions. */
+/* See hostile-stage.h.  What there is to see is looked at by look_*(), in the process where pvbackd's is a neighbour:
+ * the test itself on the local fabric, stage_answer() in domain 0 of Xen. */
 #include "unit.h"
 #include <dirent.h>
 #include <errno.h>
@@ -7,10 +8,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-#include "config.h"
 #include "bus/local/fabric.h"
 #include "bus/loop.h"
 #include "tests/hostile-stage.h"
@@ -25,10 +27,23 @@ static struct pvb_fabric *fabric;
 static struct pvb_store *store;        /* local: as domain 0; Xen: as the liar */
 static pid_t backd;
 static uint32_t liar_domid;
+static int ctl = -1;                   /* pvbackd's control socket; domain 0 of Xen only */
+
+#define WHY 300 /* bytes of what is wrong */
 
 static void nap(void)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+}
+
+static bool wrong(char *why, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(why, WHY, fmt, ap);
+	va_end(ap);
+	return false;
 }
 
 /* ---- Xen: questions to domain 0 ------------------------------------------------------------------------- */
@@ -103,41 +118,6 @@ static void *do_good(void *arg)
 		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL); /* others share the machine */
 	}
 	return NULL;
-}
-
-static unsigned rounds(void)
-{
-	return __atomic_load_n(&good.rounds, __ATOMIC_RELAXED);
-}
-
-void stage_good(void)
-{
-	unsigned now = rounds();
-	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS;
-
-	if (stage_on_xen) {
-		ask("good");
-		return;
-	}
-	while (rounds() < now + 3 && pvb_now_ms() < until)
-		nap();
-	assert_true(rounds() >= now + 3);
-	assert_int_equal(kill(backd, 0), 0);
-	assert_int_equal(waitpid(backd, NULL, WNOHANG), 0);
-}
-
-void stage_rate(const char *when)
-{
-	unsigned before = rounds();
-	uint64_t t = pvb_now_ms();
-
-	if (stage_on_xen) {
-		ask("rate %s", when);
-		return;
-	}
-	while (pvb_now_ms() < t + 200)
-		nap();
-	print_message("honest guest, %s: %u rounds a second\n", when, (rounds() - before) * 5);
 }
 
 /* ---- local: the stage ----------------------------------------------------------------------------------- */
@@ -283,17 +263,18 @@ void stage_destroy_liar(struct hfront *liar)
 	assert_int_equal(pvb_state_read(store, PVB_NO_TXN, path), PVB_CLOSED);
 }
 
-/* ---- local: what /proc says ------------------------------------------------------------------------------ */
+/* ---- what is to be seen beside pvbackd -------------------------------------------------------------------- */
 
 struct usage {
 	unsigned fds, maps, kib;
 };
 static struct usage mark, worker_mark;
 static long log_mark;
+static uint64_t last_io;
 
 static void usage(pid_t pid, struct usage *u)
 {
-	char path[64], line[256];
+	char path[64], line[1024];
 	struct dirent *e;
 	FILE *f;
 	DIR *d;
@@ -305,21 +286,22 @@ static void usage(pid_t pid, struct usage *u)
 		u->fds += e->d_name[0] != '.';
 	if (d != NULL)
 		closedir(d);
-	snprintf(path, sizeof(path), "/proc/%d/smaps", pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", pid);
 	f = fopen(path, "r");
-	while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-		unsigned kib;
-
-		u->maps += strncmp(line, "Size:", 5) == 0;
-		if (sscanf(line, "Rss: %u", &kib) == 1)
-			u->kib += kib;
-	}
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		u->maps++;
+	if (f != NULL)
+		fclose(f);
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "r");
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		sscanf(line, "VmRSS: %u", &u->kib);
 	if (f != NULL)
 		fclose(f);
 }
 
 /* A little more is the allocator's; the sanitizers keep what was freed. */
-static void assert_same(const char *who, const struct usage *now, const struct usage *then)
+static bool same(const struct usage *now, const struct usage *then)
 {
 #ifdef PVB_SANITIZED
 	bool more = false;
@@ -327,121 +309,104 @@ static void assert_same(const char *who, const struct usage *now, const struct u
 	bool more = now->maps > then->maps + 4 || now->kib > then->kib + 1024;
 #endif
 
-	if (more || now->fds != then->fds)
-		fail_msg("%s: %u descriptors, %u mappings, %u KiB; before %u, %u, %u", who, now->fds, now->maps, now->kib,
-			 then->fds, then->maps, then->kib);
+	return !more && now->fds == then->fds;
 }
 
-/* pvbackd's children; how many.  The honest guest's is the oldest. */
-static unsigned workers(pid_t pids[16])
+static bool differ(char *why, const char *who, const struct usage *now, const struct usage *then)
 {
-	char path[64];
-	unsigned n = 0;
+	return wrong(why, "%s: %u descriptors, %u mappings, %u KiB; before %u, %u, %u", who, now->fds, now->maps, now->kib,
+		     then->fds, then->maps, then->kib);
+}
+
+/* Is this "pvbackd-worker --worker SOCKET DOMID ..." of the liar? */
+static bool is_liars(pid_t pid)
+{
+	char path[64], args[200] = "", *at = args;
 	FILE *f;
 
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", backd, backd);
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", pid);
 	f = fopen(path, "r");
-	assert_non_null(f);
-	while (n < 16 && fscanf(f, "%d", &pids[n]) == 1)
-		n++;
-	fclose(f);
-	return n;
+	if (f == NULL || fread(args, 1, sizeof(args) - 1, f) == 0)
+		args[0] = '\0';
+	if (f != NULL)
+		fclose(f);
+	for (unsigned i = 0; i < 3 && at < args + sizeof(args) - 1; i++)
+		at += strlen(at) + 1;
+	return strcmp(args, "pvbackd-worker") == 0 && strtoul(at, NULL, 10) == liar_domid;
 }
 
 static pid_t liars_worker(void)
 {
-	static pid_t honest;
-	pid_t pids[16];
-	unsigned n = workers(pids);
-
-	if (honest == 0) { /* first asked while nobody else has one */
-		assert_int_equal(n, 1);
-		honest = pids[0];
-	}
-	for (unsigned i = 0; i < n; i++)
-		if (pids[i] != honest)
-			return pids[i];
-	return 0;
-}
-
-void stage_mark(void)
-{
+	char path[64];
+	pid_t pid, found = 0;
 	FILE *f;
 
-	if (stage_on_xen) {
-		ask("mark");
-		return;
-	}
-	assert_int_equal(liars_worker(), 0);
-	usage(backd, &mark);
-	f = fopen(log_path, "r");
-	assert_non_null(f);
-	fseek(f, 0, SEEK_END);
-	log_mark = ftell(f);
-	fclose(f);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", backd, backd);
+	f = fopen(path, "r");
+	while (f != NULL && found == 0 && fscanf(f, "%d", &pid) == 1)
+		if (is_liars(pid))
+			found = pid;
+	if (f != NULL)
+		fclose(f);
+	return found;
 }
 
-void stage_idle(void)
+/* Reads and writes of the honest guest; on Xen those that pvbackd has answered. */
+static uint64_t honest_io(void)
 {
-	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS;
-	struct usage now;
+	static char text[65536];
+	size_t have = 0;
+	uint64_t sum = 0;
+	ssize_t n;
 
-	if (stage_on_xen) {
-		ask("idle");
-		return;
-	}
-	while (liars_worker() != 0 && pvb_now_ms() < until)
+	if (ctl < 0)
+		return __atomic_load_n(&good.rounds, __ATOMIC_RELAXED);
+	n = snprintf(text, sizeof(text), "{\"cmd\":\"stats\",\"domid\":%u}\n", stage_good_domid);
+	if (write(ctl, text, (size_t)n) != n)
+		return 0;
+	do {
+		n = read(ctl, text + have, sizeof(text) - 1 - have);
+		have += n > 0 ? (size_t)n : 0;
+	} while (n > 0 && memchr(text + have - n, '\n', (size_t)n) == NULL);
+	text[have] = '\0';
+	for (const char *at = text; (at = strstr(at, "\"count\":")) != NULL; at++)
+		sum += strtoull(at + 8, NULL, 10);
+	return sum;
+}
+
+static bool look_good(char *why)
+{
+	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS, now;
+
+	while ((now = honest_io()) < last_io + 4 && pvb_now_ms() < until)
 		nap();
-	assert_int_equal(liars_worker(), 0);
-	do
-		usage(backd, &now);
-	while (now.fds != mark.fds && pvb_now_ms() < until);
-	assert_same("pvbackd", &now, &mark);
+	if (now < last_io + 4)
+		return wrong(why, "the honest guest stands at %llu", (unsigned long long)now);
+	last_io = now;
+	if (kill(backd, 0) < 0 || (ctl < 0 && waitpid(backd, NULL, WNOHANG) != 0))
+		return wrong(why, "pvbackd is gone");
+	return true;
 }
 
-void stage_worker_mark(void)
+static void look_rate(const char *when)
 {
-	pid_t pid;
+	uint64_t before = honest_io(), t = pvb_now_ms(), ms = ctl < 0 ? 200 : 2000;
 
-	if (stage_on_xen) {
-		ask("worker-mark");
-		return;
-	}
-	pid = liars_worker();
-	assert_true(pid > 0);
-	usage(pid, &worker_mark);
+	while (pvb_now_ms() < t + ms)
+		nap();
+	printf("honest guest, %s: %llu requests a second\n", when, (unsigned long long)((honest_io() - before) * 1000 / ms));
+	fflush(stdout);
 }
 
-void stage_worker_same(void)
-{
-	struct usage now;
-
-	if (stage_on_xen) {
-		ask("worker-same");
-		return;
-	}
-	usage(liars_worker(), &now);
-	assert_same("the worker", &now, &worker_mark);
-}
-
-void stage_worker_kill(int sig)
-{
-	if (stage_on_xen)
-		ask("worker-kill %d", sig);
-	else
-		assert_int_equal(kill(liars_worker(), sig), 0);
-}
-
-/* ---- the log --------------------------------------------------------------------------------------------- */
-
-/* Lines since the mark; those with part in them, if there is one. */
+/* Lines of the log since the mark; those with part in them, if there is one. */
 static unsigned log_lines(const char *part)
 {
 	char line[2048];
 	unsigned n = 0;
 	FILE *f = fopen(log_path, "r");
 
-	assert_non_null(f);
+	if (f == NULL)
+		return UINT32_MAX;
 	fseek(f, log_mark, SEEK_SET);
 	while (fgets(line, sizeof(line), f) != NULL)
 		n += part == NULL || strstr(line, part) != NULL;
@@ -449,24 +414,168 @@ static unsigned log_lines(const char *part)
 	return n;
 }
 
-void stage_log_at_most(unsigned lines)
+static bool look_at_most(unsigned lines, char *why)
 {
-	if (stage_on_xen)
-		ask("lines %u", lines);
-	else if (log_lines(NULL) > lines)
-		fail_msg("%u lines in the log, expected at most %u", log_lines(NULL), lines);
+	unsigned n = log_lines(NULL);
+
+	if (ctl >= 0)
+		printf("%u lines in the log, limit %u\n", n, lines);
+	return n <= lines || wrong(why, "%u lines in the log, expected at most %u", n, lines);
 }
 
-void stage_log_says(const char *part)
+static bool look_says(const char *part, char *why)
 {
-	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS;
+	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS / 2;
 
-	if (stage_on_xen) {
-		ask("says %s", part);
-		return;
-	}
 	while (log_lines(part) == 0 && pvb_now_ms() < until)
 		nap();
-	if (log_lines(part) == 0)
-		fail_msg("the log does not say \"%s\"", part);
+	return log_lines(part) != 0 || wrong(why, "the log does not say \"%s\"", part);
+}
+
+static void look_mark(void)
+{
+	FILE *f = fopen(log_path, "r");
+
+	usage(backd, &mark);
+	if (f != NULL && fseek(f, 0, SEEK_END) == 0)
+		log_mark = ftell(f);
+	if (f != NULL)
+		fclose(f);
+}
+
+/* Only Xen itself can tell which grants are mapped: a command of the lab asks it. */
+static bool look_grants(char *why)
+{
+	char command[64], text[200] = "";
+	FILE *f;
+
+	snprintf(command, sizeof(command), "mapped_grants %u", liar_domid);
+	f = popen(command, "r");
+	if (f == NULL || fread(text, 1, sizeof(text) - 1, f) != 0)
+		wrong(why, "grants still mapped: %s", text);
+	return f != NULL && pclose(f) == 0 && text[0] == '\0';
+}
+
+static bool look_idle(char *why)
+{
+	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS;
+	struct usage now;
+
+	while (liars_worker() != 0 && pvb_now_ms() < until)
+		nap();
+	if (liars_worker() != 0)
+		return wrong(why, "the liar's worker is left");
+	do
+		usage(backd, &now);
+	while (!same(&now, &mark) && pvb_now_ms() < until && (nap(), true));
+	if (!same(&now, &mark))
+		return differ(why, "pvbackd", &now, &mark);
+	snprintf(why, WHY, "Xen does not tell of its grants");
+	return ctl < 0 || look_grants(why);
+}
+
+static bool look_worker(bool first, char *why)
+{
+	pid_t pid = liars_worker();
+	struct usage now;
+
+	if (pid == 0)
+		return wrong(why, "the liar has no worker");
+	usage(pid, first ? &worker_mark : &now);
+	return first || same(&now, &worker_mark) || differ(why, "the worker", &now, &worker_mark);
+}
+
+/* ---- the same, asked for ------------------------------------------------------------------------------------ */
+
+#define HERE_OR_ASK(here, ...)                                                                                         \
+	do {                                                                                                           \
+		char why[WHY] = "";                                                                                    \
+		if (stage_on_xen)                                                                                      \
+			ask(__VA_ARGS__);                                                                              \
+		else if (!(here))                                                                                      \
+			fail_msg("%s", why);                                                                           \
+	} while (0)
+
+void stage_mark(void) { HERE_OR_ASK((look_mark(), true), "mark"); }
+void stage_idle(void) { HERE_OR_ASK(look_idle(why), "idle"); }
+void stage_good(void) { HERE_OR_ASK(look_good(why), "good"); }
+void stage_rate(const char *when) { HERE_OR_ASK((look_rate(when), true), "rate %s", when); }
+void stage_log_at_most(unsigned lines) { HERE_OR_ASK(look_at_most(lines, why), "lines %u", lines); }
+void stage_log_says(const char *part) { HERE_OR_ASK(look_says(part, why), "says %s", part); }
+void stage_worker_mark(void) { HERE_OR_ASK(look_worker(true, why), "worker-mark"); }
+void stage_worker_same(void) { HERE_OR_ASK(look_worker(false, why), "worker-same"); }
+void stage_worker_kill(int sig) { HERE_OR_ASK(kill(liars_worker(), sig) == 0, "worker-kill %d", sig); }
+
+/* ---- domain 0 of Xen: answers ------------------------------------------------------------------------------ */
+
+static bool answer(const char *question, char *why)
+{
+	const char *arg = strchr(question, ' ');
+	size_t len = arg != NULL ? (size_t)(arg++ - question) : strlen(question);
+
+#define IS(word) (len == strlen(word) && memcmp(question, word, len) == 0)
+	if (IS("good"))
+		return look_good(why);
+	if (IS("idle"))
+		return look_idle(why);
+	if (IS("worker-mark") || IS("worker-same"))
+		return look_worker(IS("worker-mark"), why);
+	if (IS("lines") && arg != NULL)
+		return look_at_most((unsigned)strtoul(arg, NULL, 10), why);
+	if (IS("says") && arg != NULL)
+		return look_says(arg, why);
+	if (IS("worker-kill") && arg != NULL)
+		return kill(liars_worker(), atoi(arg)) == 0;
+	if (IS("mark"))
+		look_mark();
+	else if (IS("rate") && arg != NULL)
+		look_rate(arg);
+	else
+		return wrong(why, "what?");
+	return true;
+}
+
+static bool is_new(const char *value, void *arg)
+{
+	unsigned long *last = arg, n = value != NULL ? strtoul(value, NULL, 10) : 0;
+
+	if (n == 0 || n == *last)
+		return false;
+	*last = n;
+	return true;
+}
+
+int stage_answer(char **argv)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/run/pvbackd/ctl" };
+	char path[64], text[WHY + 40], why[WHY], *question, *words;
+	struct pvb_error err = { 0 };
+	unsigned long last = 0;
+
+	backd = atoi(argv[0]);
+	stage_on_xen = true;
+	liar_domid = (uint32_t)strtoul(argv[1], NULL, 10);
+	stage_good_domid = (uint32_t)strtoul(argv[2], NULL, 10);
+	snprintf(log_path, sizeof(log_path), "%s", argv[3]);
+	ctl = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (ctl < 0 || connect(ctl, (struct sockaddr *)&to, sizeof(to)) < 0 || pvb_store_open(&store, "xen", &err) < 0) {
+		fprintf(stderr, "%s: %s %s\n", to.sun_path, strerror(errno), err.text);
+		return 1;
+	}
+	for (;;) {
+		snprintf(path, sizeof(path), "/local/domain/%u/data/ask", liar_domid);
+		if (pvb_store_wait(store, path, is_new, &last, 600000) < 0 ||
+		    pvb_store_read(store, PVB_NO_TXN, path, &question) < 0)
+			return 1;
+		words = strchr(question, ' ');
+		why[0] = '\0';
+		if (words != NULL && answer(words + 1, why))
+			snprintf(text, sizeof(text), "%lu ok", last);
+		else
+			snprintf(text, sizeof(text), "%lu no: %s", last, why);
+		free(question);
+		snprintf(path, sizeof(path), "/local/domain/%u/data/answer", liar_domid);
+		if (pvb_store_write(store, PVB_NO_TXN, path, text) < 0)
+			return 1;
+	}
 }

@@ -5,15 +5,15 @@
  *
  *   the local fabric (default)   everything is started here; the honest guest is a thread
  *   Xen (PVBUS_TEST_HV=xen)      we are in the lying guest, and the rest is there: see tests/lab/hostile.sh.  What can
- *                                only be seen from domain 0 is asked through the store: we write data/ask, a
- *                                script there answers in data/answer, "N ok" or "N what is wrong"
+ *                                only be seen from domain 0 is asked through the store: we write data/ask,
+ *                                stage_answer() there says in data/answer "N ok" or "N no: what is wrong"
  *
  * Everything asserts with cmocka.  Waits are bounded by STAGE_WAIT_MS.
  */
 #include <stdbool.h>
 #include "hostile-front.h"
 
-#define STAGE_WAIT_MS 20000
+#define STAGE_WAIT_MS (stage_on_xen ? 60000 : 20000) /* emulated CPUs share theirs with others */
 #define STAGE_DEVID 51712u     /* of the disk that is lied to, writable; HLIE_SECTORS long */
 #define STAGE_RO_DEVID 51728u  /* another one, read-only */
 
@@ -40,4 +40,7 @@ void stage_log_says(const char *part);
 void stage_worker_mark(void);
 void stage_worker_same(void);
 void stage_worker_kill(int sig);
+/* In domain 0 of Xen: answer the liar's questions until killed.  argv: pvbackd's process, the liar's domain, the honest
+ * guest's, the log.  Needs a command mapped_grants DOMID that prints what is mapped.  An exit status. */
+int stage_answer(char **argv);
 #endif

@@ -284,7 +284,28 @@ guest_destroy() {
 	guest_gone "$1" "${2:-60}"
 }
 
-# assert_clean: no guest, no device node, no grant of a guest still mapped.
+# mapped_grants [DOMID]: what Xen knows of grants in use by somebody, "OWNER REFERENCE USER" a line; of
+# one owner, or of all.  Not those of a domain's console and store (0 and 1) while it exists.
+mapped_grants() {
+	local table
+
+	xl debug-keys g || return
+	table=$(xl dmesg | awk '/gnttab_usage_print_all \[/ { at = NR } { line[NR] = $0 }
+		END { if (!at) exit 1; for (; at <= NR; at++) print line[at] }') || return
+	case $table in *"gnttab_usage_print_all ] done"*) ;; *) echo "lab: Xen's list of grants is cut off" >&2; return 1 ;; esac
+	awk -v want="${1:-}" -v live=" $(xl list | awk 'NR > 1 { print $2 }' | tr '\n' ' ') " '
+		/grant-table for remote/ { match($0, /remote d[a-z: ]*[0-9]+/); owner = substr($0, RSTART, RLENGTH); gsub(/[^0-9]/, "", owner) }
+		match($0, /\[0x[0-9a-f]+\] +[0-9]+ /) {
+			split(substr($0, RSTART, RLENGTH), f, /[][ ]+/)
+			if (want != "" && owner != want)
+				next
+			if ((f[2] == "0x000" || f[2] == "0x001") && index(live, " " owner " "))
+				next
+			print owner, f[2], f[3]
+		}' <<<"$table"
+}
+
+# assert_clean: no guest, no device node, no grant still mapped.
 assert_clean() {
 	local left rc=0 kind
 
@@ -300,5 +321,7 @@ assert_clean() {
 	done
 	left=$(xenstore-list /local/domain | grep -vx 0)
 	[ -z "$left" ] || { echo "lab: /local/domain has left: $left" >&2; rc=1; }
+	left=$(mapped_grants) || rc=1
+	[ -z "$left" ] || { echo "lab: grants left (owner, reference, user): $left" >&2; rc=1; }
 	return $rc
 }
