@@ -19,7 +19,7 @@ static void guest_new(unsigned id, const char *text, const struct rnic_options *
 	struct rnic *n = &guest[id - 1];
 	int fds[PORT_MAX_FDS];
 	struct nif_connect c;
-	struct port *top;
+	struct port *top = NULL;
 	struct target *t;
 	unsigned nr;
 

@@ -43,12 +43,14 @@ static void sum_in_pieces(void **state)
 	for (unsigned i = 0; i < 2000; i++) {
 		uint32_t len = rnd(&seed) % 3000, cut = len ? rnd(&seed) % len & ~1u : 0, from = rnd(&seed) % 64;
 		uint32_t whole = packet_sum(buf + from, len, 0);
+		uint32_t first = packet_sum(buf + from, cut, 0);
 
-		assert_int_equal(packet_sum_fold(packet_sum(buf + from + cut, len - cut, packet_sum(buf + from, cut, 0))),
+		assert_int_equal(packet_sum_fold(packet_sum(buf + from + cut, len - cut, first)),
 				 packet_sum_fold(whole));
 	}
 	memset(buf, 0xff, sizeof(buf));
-	assert_int_equal(packet_sum_fold(packet_sum(buf, 65535, 0xffffffff)), packet_sum_fold(packet_sum(buf, 65535, 0)));
+	assert_int_equal(packet_sum_fold(packet_sum(buf, 65535, 0xffffffff)),
+			 packet_sum_fold(packet_sum(buf, 65535, 0)));
 }
 
 /* Each kind of packet, each length to 300, also with the header apart from the rest. */
@@ -60,7 +62,8 @@ static void checksum_finished(void **state)
 		for (unsigned len = 0; len < 300; len++) {
 			struct frame f;
 
-			build(&f, buf, &(struct build){ .src = 1, .dst = 2, .v6 = kind & 1, .udp = kind & 2, .blank = true,
+			build(&f, buf, &(struct build){ .src = 1, .dst = 2, .v6 = kind & 1, .udp = kind & 2,
+				.blank = true,
 							.tagged = kind & 4, .vlan = 5, .payload = len });
 			if (kind & 8) {
 				memcpy(hdr, buf, f.hdr_len);
@@ -114,7 +117,8 @@ static void finds_headers(void **state)
 static void cut_at_every_byte(void **state)
 {
 	for (unsigned kind = 0; kind < 32; kind++) {
-		struct build b = { .src = 1, .dst = 2, .v6 = kind & 1, .udp = kind & 2, .tagged = kind & 4, .payload = 40,
+		struct build b = { .src = 1, .dst = 2, .v6 = kind & 1, .udp = kind & 2, .tagged = kind & 4,
+			.payload = 40,
 				   .extensions = kind & 8 ? 16 : 0, .options = kind & 16 ? 20 : 0 };
 		struct frame whole, f;
 		const char *why = NULL;
@@ -351,9 +355,11 @@ static void inner_checksum(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sum_of_known_header), cmocka_unit_test(sum_of_rfc1071), cmocka_unit_test(sum_in_pieces),
+		cmocka_unit_test(sum_of_known_header), cmocka_unit_test(sum_of_rfc1071),
+		cmocka_unit_test(sum_in_pieces),
 		cmocka_unit_test(checksum_finished), cmocka_unit_test(padding_is_not_summed),
-		cmocka_unit_test(finds_headers), cmocka_unit_test(cut_at_every_byte), cmocka_unit_test(noise_is_bounded),
+		cmocka_unit_test(finds_headers), cmocka_unit_test(cut_at_every_byte),
+		cmocka_unit_test(noise_is_bounded),
 		cmocka_unit_test(gso_claims), cmocka_unit_test(fragments_have_no_l4), cmocka_unit_test(macs),
 		cmocka_unit_test(cut_and_joined), cmocka_unit_test(no_room_to_cut), cmocka_unit_test(there_and_back),
 		cmocka_unit_test(inner_checksum),

@@ -60,9 +60,11 @@ static void refused(void **state)
 		{ "null:x", "nothing but options" }, { "null?vlan=5", "port null has no key \"vlan\"" },
 		{ "tap:x", "nothing but options" }, { "null?data=copy", "no key" }, { "null?echo=on&echo=on", "twice" },
 		{ "null?snaplen=100", "snaplen without pcap" }, { "null?pcap=x&snaplen=13", "snaplen" },
-		{ "null?pcap=relative", "absolute" }, { "null?pcap=/", "directory" }, { "null?pcap=/dev/null", "regular" },
+		{ "null?pcap=relative", "absolute" }, { "null?pcap=/", "directory" },
+		{ "null?pcap=/dev/null", "regular" },
 		{ "null?fault=drop", "KIND" }, { "null?fault=drop:0", "KIND" }, { "null?fault=lose:1", "KIND" },
-		{ "null?fault=up:drop:1", "KIND" }, { "null?fault=drop:1x", "KIND" }, { "null?fault=reorder:1", "KIND" },
+		{ "null?fault=up:drop:1", "KIND" }, { "null?fault=drop:1x", "KIND" },
+		{ "null?fault=reorder:1", "KIND" },
 		{ "null?fault=drop:9999999999", "KIND" }, { "null?delay=", "USECS" }, { "null?delay=5ms", "USECS" },
 		{ "null?delay=1:", "USECS" }, { "null?delay=1:2:3", "USECS" }, { "null?delay=10000001", "USECS" },
 	};
@@ -509,7 +511,8 @@ int main(void)
 		cmocka_unit_test(pcap_of_headers), cmocka_unit_test(pcap_is_written_in_time),
 		cmocka_unit_test(pcap_spares_other_files), cmocka_unit_test(drops_doubles),
 		cmocka_unit_test(held_frames_count_once), cmocka_unit_test(corrupts), cmocka_unit_test(reorders),
-		cmocka_unit_test(delays_in_order), cmocka_unit_test(delay_waits_for_room), cmocka_unit_test(delay_is_bounded),
+		cmocka_unit_test(delays_in_order), cmocka_unit_test(delay_waits_for_room),
+		cmocka_unit_test(delay_is_bounded),
 		cmocka_unit_test(man_page),
 	};
 

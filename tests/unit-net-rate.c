@@ -150,7 +150,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(unlimited), cmocka_unit_test(exact_over_time), cmocka_unit_test(burst_is_an_interval),
 		cmocka_unit_test(a_short_interval_forgives_10_ms), cmocka_unit_test(larger_than_the_bucket),
-		cmocka_unit_test(changed_while_in_use), cmocka_unit_test(a_clock_that_goes_back), cmocka_unit_test(extremes),
+		cmocka_unit_test(changed_while_in_use), cmocka_unit_test(a_clock_that_goes_back),
+		cmocka_unit_test(extremes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -410,7 +410,8 @@ static void one_without_offloads(void **state)
 static void one_who_captures(void **state)
 {
 	struct nif_ctx *ctx = ctx_new();
-	struct nif *a = nic_new(ctx, 1, "switch:lan", NULL), *b = nic_new(ctx, 2, "switch:lan?pcap=/tmp/pvb-switch.pcap", NULL);
+	struct nif *a = nic_new(ctx, 1, "switch:lan", NULL);
+	struct nif *b = nic_new(ctx, 2, "switch:lan?pcap=/tmp/pvb-switch.pcap", NULL);
 	struct nif *c = nic_new(ctx, 3, "switch:lan", NULL);
 	static uint8_t bytes[6][2000], hdr[6][FRAME_HDR];
 	struct frame f[6], *all[6];
@@ -484,10 +485,13 @@ static void scratch_is_bounded(void **state)
 static void bad_texts(void **state)
 {
 	static const char *const texts[] = {
-		"switch", "switch:", "switch:a?vlan=0", "switch:a?vlan=4095", "switch:a?vlan=5,", "switch:a?vlan=5,trunks",
-		"switch:a?vlan=x", "switch:a?trunk=", "switch:a?trunk=1,,2", "switch:a?trunk=1,4095", "switch:a?trunk=1,",
+		"switch", "switch:", "switch:a?vlan=0", "switch:a?vlan=4095", "switch:a?vlan=5,",
+		"switch:a?vlan=5,trunks",
+		"switch:a?vlan=x", "switch:a?trunk=", "switch:a?trunk=1,,2", "switch:a?trunk=1,4095",
+		"switch:a?trunk=1,",
 		"switch:a?vlan=5,trunk&trunk=7", "switch:a?storm=-1", "switch:a?storm=1x", "switch:a?macs=0",
-		"switch:a?mirror=yes", "switch:a?uplink=", "switch:a?uplink=a-name-that-is-too-long", "switch:a?uplink=a/b",
+		"switch:a?mirror=yes", "switch:a?uplink=", "switch:a?uplink=a-name-that-is-too-long",
+		"switch:a?uplink=a/b",
 		"switch:a?echo=on",
 	};
 	struct nif_ctx *ctx = ctx_new();
@@ -519,10 +523,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(table_learns_moves_and_ages), cmocka_unit_test(table_is_capped_by_port),
 		cmocka_unit_test(table_model), cmocka_unit_test(known_from_the_start), cmocka_unit_test(learns),
-		cmocka_unit_test(another_ones_mac), cmocka_unit_test(not_for_bridges), cmocka_unit_test(bytes_go_straight),
+		cmocka_unit_test(another_ones_mac), cmocka_unit_test(not_for_bridges),
+		cmocka_unit_test(bytes_go_straight),
 		cmocka_unit_test(held_until_there_is_room), cmocka_unit_test(storms_end), cmocka_unit_test(vlans_apart),
 		cmocka_unit_test(tags_in_granted_frames), cmocka_unit_test(mirror_sees_all_once),
-		cmocka_unit_test(one_without_offloads), cmocka_unit_test(one_who_captures), cmocka_unit_test(scratch_is_bounded), cmocka_unit_test(bad_texts),
+		cmocka_unit_test(one_without_offloads), cmocka_unit_test(one_who_captures),
+		cmocka_unit_test(scratch_is_bounded), cmocka_unit_test(bad_texts),
 		cmocka_unit_test(full),
 	};
 

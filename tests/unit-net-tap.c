@@ -129,7 +129,8 @@ static void made_kept_removed(void **state)
 	index = if_nametoindex(TAP);
 	assert_int_not_equal(index, 0);
 	assert_int_equal(ask(TAP, SIOCGIFMTU, (struct ifreq){ 0 }).ifr_mtu, 1400);
-	assert_memory_equal(ask(TAP, SIOCGIFHWADDR, (struct ifreq){ 0 }).ifr_hwaddr.sa_data, "\xfe\xff\xff\xff\xff\xff", 6);
+	assert_memory_equal(ask(TAP, SIOCGIFHWADDR, (struct ifreq){ 0 }).ifr_hwaddr.sa_data, "\xfe\xff\xff\xff\xff\xff",
+			    6);
 	assert_false(carrier(TAP));
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(fcntl(fds[i], F_GETFD), FD_CLOEXEC);
@@ -233,7 +234,8 @@ static void offers_are_kept(void **state)
 		build(&f, buf, &(struct build){ .src = 2, .dst = 1, .v6 = v6, .payload = 10000, .gso_size = 1000 });
 		host_sends(fd, &f);
 		wait_for(n, 10);
-		build(&f, buf, &(struct build){ .src = 2, .dst = 1, .v6 = v6, .udp = true, .payload = 99, .blank = true });
+		build(&f, buf, &(struct build){ .src = 2, .dst = 1, .v6 = v6, .udp = true, .payload = 99,
+			.blank = true });
 		host_sends(fd, &f);
 		wait_for(n, 11);
 		for (unsigned i = 0; i < 11; i++) {
@@ -312,7 +314,8 @@ static void queues(void **state)
 	for (unsigned round = 0; round < 2; round++) {
 		nic_forget(n);
 		for (unsigned i = 0; i < 64; i++) {
-			build(&f, buf, &(struct build){ .src = (uint8_t)(10 + i), .dst = 1, .udp = true, .payload = 10 });
+			build(&f, buf, &(struct build){ .src = (uint8_t)(10 + i), .dst = 1, .udp = true,
+				.payload = 10 });
 			host_sends(fd, &f);
 		}
 		wait_for(n, 64);
@@ -358,7 +361,8 @@ static void uplink(void **state)
 	static const struct port_offers none = { .queues = 1, .mtu = 1500 };
 	struct nif_ctx *ctx = ctx_new();
 	struct nif *a = nic_new(ctx, 1, "switch:lan?uplink=pvbup0", NULL);
-	struct nif *b = nic_new(ctx, 2, "switch:lan?uplink=pvbup0&vlan=5", &none), *c = nic_new(ctx, 3, "switch:lan", &none);
+	struct nif *b = nic_new(ctx, 2, "switch:lan?uplink=pvbup0&vlan=5", &none);
+	struct nif *c = nic_new(ctx, 3, "switch:lan", &none);
 	struct pvb_error err = { .text = "" };
 	struct virtio_net_hdr h;
 	uint8_t hdr[FRAME_HDR];
@@ -390,7 +394,8 @@ static void uplink(void **state)
 	assert_int_equal(host_gets(fd, &h), f.len);
 	assert_int_equal(h.gso_size, 1400);
 	assert_int_equal(c->nr, 1);
-	build(&f, buf, &(struct build){ .src = 77, .dst = 2, .payload = 5000, .gso_size = 1000, .tagged = true, .vlan = 5 });
+	build(&f, buf, &(struct build){ .src = 77, .dst = 2, .payload = 5000, .gso_size = 1000, .tagged = true,
+		.vlan = 5 });
 	host_sends(fd, &f);
 	wait_for(b, 5); /* without offloads, without the tag */
 	for (unsigned i = 0; i < 5; i++)
@@ -465,7 +470,8 @@ static const char *move_out(void)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(made_kept_removed), cmocka_unit_test(refused), cmocka_unit_test(carrier_follows_the_guest),
+		cmocka_unit_test(made_kept_removed), cmocka_unit_test(refused),
+		cmocka_unit_test(carrier_follows_the_guest),
 		cmocka_unit_test(frames_both_ways), cmocka_unit_test(offers_are_kept), cmocka_unit_test(waits_for_room),
 		cmocka_unit_test(queues), cmocka_unit_test(a_tap_that_is_down_or_gone), cmocka_unit_test(uplink),
 		cmocka_unit_test(speed),

@@ -33,7 +33,9 @@ static void add_ops(struct gather *g, unsigned frame, const struct frame_seg *s,
 
 		n = n < room ? n : room;
 		*c = (struct pvb_copy){ .len = (uint16_t)n, .status = 1 };
-		c->src = (struct pvb_copy_end){ .ref = s->ref, .domid = s->domid, .offset = (uint16_t)(s->offset + skip) };
+		c->src.ref = s->ref;
+		c->src.domid = s->domid;
+		c->src.offset = (uint16_t)(s->offset + skip);
 		c->dst = (struct pvb_copy_end){ .local = to };
 		g->ctx->keys[g->nr++].at = frame;
 		skip += n;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* delay=USECS[:JITTER] - each frame waits USECS, and up to JITTER more, both ways.
  *
- * Frames are copied into a ring of bytes, one for each way, and leave it in order: jitter stretches, it does not reorder.
- * When a ring is full, frames are dropped, as a line of that length and speed would. */
+ * Frames are copied into a ring of bytes, one for each way, and leave it in order: jitter stretches, it does not
+ * reorder. When a ring is full, frames are dropped, as a line of that length and speed would. */
 #include "config.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -101,11 +101,11 @@ static void take_first(struct line *l)
 /* Contiguous room, with enough left behind it for the mark that says: go on at the beginning. */
 static struct entry *make_room(struct line *l, size_t size)
 {
-	size_t waste = 0;
 	struct entry *e;
 
 	if (l->head + size + sizeof(size_t) > BYTES) {
-		waste = BYTES - l->head;
+		size_t waste = BYTES - l->head;
+
 		if (l->used + waste + size > BYTES || size > l->tail)
 			return NULL;
 		memset(l->ring + l->head, 0, sizeof(size_t));

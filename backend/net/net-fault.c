@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* fault=[tx:|rx:]KIND:N - every Nth frame is dropped, doubled, corrupted, or changes places with the next.
  *
- * By counting, so a test can be repeated; each rule counts the frames of its direction (both, each for itself, if none is
- * named) that were taken.  The first rule whose turn it is decides.
+ * By counting, so a test can be repeated; each rule counts the frames of its direction (both, each for itself, if
+ * none is named) that were taken.  The first rule whose turn it is decides.
  * corrupt flips a bit of the data, after finishing a blank checksum, so that the receiver can tell.  A GSO frame's
  * checksums are made later, so it waits for one that is none. */
 #include "config.h"

@@ -171,7 +171,8 @@ size_t packet_segment_bytes(const struct frame *f)
 	return payload + nr * (f->payload + PACKET_ALIGN - 1);
 }
 
-int packet_segment(const struct frame *f, uint8_t *buf, size_t size, void (*emit)(void *arg, struct frame *f), void *arg)
+int packet_segment(const struct frame *f, uint8_t *buf, size_t size, void (*emit)(void *arg, struct frame *f),
+		   void *arg)
 {
 	uint32_t payload = f->len - f->payload, done = 0;
 	size_t need = packet_segment_bytes(f);
@@ -235,6 +236,7 @@ static int finish_foreign(struct frame *f, uint32_t start, uint32_t offset, cons
 
 int packet_from_vnet(struct frame *f, const struct virtio_net_hdr_v1 *h, const char **why)
 {
+	unsigned type = h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN;
 	uint32_t start = le16toh(h->csum_start), offset = le16toh(h->csum_offset);
 	bool blank = h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	int rc;
@@ -243,12 +245,12 @@ int packet_from_vnet(struct frame *f, const struct virtio_net_hdr_v1 *h, const c
 	f->csum_blank = false;
 	f->gso = FRAME_GSO_NONE;
 	f->gso_size = 0;
-	switch (h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {
+	switch (type) {
 	case VIRTIO_NET_HDR_GSO_NONE:
 		break;
 	case VIRTIO_NET_HDR_GSO_TCPV4:
 	case VIRTIO_NET_HDR_GSO_TCPV6:
-		f->gso = (h->gso_type & ~VIRTIO_NET_HDR_GSO_ECN) == VIRTIO_NET_HDR_GSO_TCPV4 ? FRAME_GSO_TCP4 : FRAME_GSO_TCP6;
+		f->gso = type == VIRTIO_NET_HDR_GSO_TCPV4 ? FRAME_GSO_TCP4 : FRAME_GSO_TCP6;
 		f->gso_size = le16toh(h->gso_size);
 		break;
 	default:

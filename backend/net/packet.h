@@ -19,15 +19,16 @@ struct virtio_net_hdr_v1;
 #define PACKET_ALIGN 8u
 
 /* Find the headers in f->hdr and check what the sender claims against them: csum_blank needs a TCP or UDP header whose
- * checksum field is inside the private copy; GSO needs TCP over the matching IP, a size between PACKET_MIN_GSO and len, and headers
- * complete in the private copy (a GSO frame without csum_blank gets it: old guests forget).
+ * checksum field is inside the private copy; GSO needs TCP over the matching IP, a size between PACKET_MIN_GSO and
+ * len, and headers complete in the private copy (a GSO frame without csum_blank gets it: old guests forget).
  * IP fragments and protocols unknown to us pass as long as nothing is claimed about them.
  * 0, or -EINVAL with *why. */
 int packet_parse(struct frame *f, const char **why);
 /* Flow hash over addresses and ports (not the guest-visible one). */
 uint32_t packet_flow_hash(const struct frame *f);
 
-/* One's complement sum; start with 0 and go on with what the last call returned; pieces of even length except the last. */
+/* One's complement sum; start with 0 and go on with what the last call returned; pieces of even length except the
+ * last. */
 uint32_t packet_sum(const void *data, size_t len, uint32_t sum);
 uint16_t packet_sum_fold(uint32_t sum); /* complemented, as it stands in a header; host memory order */
 /* Finish the blank checksum of a frame whose bytes all lie in one private local piece; clears csum_blank. */
@@ -38,11 +39,12 @@ void packet_checksum(struct frame *f);
  * after emit(), the bytes stay.  Returns the number emitted, -EINVAL, or -ENOSPC: buf has less than
  * packet_segment_bytes(), which is 0 for what is no GSO frame. */
 size_t packet_segment_bytes(const struct frame *f);
-int packet_segment(const struct frame *f, uint8_t *buf, size_t size, void (*emit)(void *arg, struct frame *f), void *arg);
+int packet_segment(const struct frame *f, uint8_t *buf, size_t size, void (*emit)(void *arg, struct frame *f),
+		   void *arg);
 
-/* The TAP's header (little-endian, TUNSETVNETLE) for a frame and back.  from_vnet() parses as well; the frame's bytes lie
- * in one private local piece, which is its hdr, too.  A blank checksum that is not the outermost TCP's or UDP's (inside a
- * tunnel) is finished at once.  0, or -EINVAL with *why. */
+/* The TAP's header (little-endian, TUNSETVNETLE) for a frame and back.  from_vnet() parses as well; the frame's
+ * bytes lie in one private local piece, which is its hdr, too.  A blank checksum that is not the outermost TCP's or
+ * UDP's (inside a tunnel) is finished at once.  0, or -EINVAL with *why. */
 void packet_to_vnet(const struct frame *f, struct virtio_net_hdr_v1 *h);
 int packet_from_vnet(struct frame *f, const struct virtio_net_hdr_v1 *h, const char **why);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* pcap=FILE - writes what the guest sends and gets into a file that tcpdump and wireshark open.
  *
- * Times are in nanoseconds.  A frame is there once, when it was taken: not each time it was offered.  Of a frame that goes
- * from guest to guest only the header is here; unless snaplen says that this is enough, whole frames are asked for.
- * When the file can not be written (disk full) the capture ends, the traffic does not. */
+ * Times are in nanoseconds.  A frame is there once, when it was taken: not each time it was offered.  Of a frame
+ * that goes from guest to guest only the header is here; unless snaplen says that this is enough, whole frames are
+ * asked for. When the file can not be written (disk full) the capture ends, the traffic does not. */
 #include "config.h"
 #include <errno.h>
 #include <fcntl.h>

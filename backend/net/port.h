@@ -8,8 +8,9 @@
  *
  * Two processes   prepare() runs in the supervisor, which may create TAPs and files; it leaves descriptors.  Everything
  *                 else runs in a worker, in a sandbox that can open nothing: open() gets those descriptors.
- * Text            "PORT[:ARG][?key=value[&key=value]...]", the rest as for disks (target.h); read by port_parse(): "tap",
- *                 "switch:lan?vlan=5", "null"; wrappers are asked for by their keys (pcap=FILE, fault=..., delay=...).
+ * Text            "PORT[:ARG][?key=value[&key=value]...]", the rest as for disks (target.h); read by port_parse():
+ *                 "tap", "switch:lan?vlan=5", "null"; wrappers are asked for by their keys (pcap=FILE, fault=...,
+ *                 delay=...).
  * Flow            guest -> port: xmit(), which gives each frame a verdict.  port -> guest: port_deliver(), which does.
  * Threads         One worker thread; a port never blocks.
  * Errors          0 or -errno and a pvb_error; ports never print.

@@ -85,7 +85,7 @@ int port_prepare(const struct target *t, const struct port_nic *nic, int fds[POR
 {
 	const struct port_ops *const *pos = ports;
 	const struct port_ops *ops = port_find(t->provider);
-	unsigned nr = 0;
+	unsigned nr;
 	int rc;
 
 	*nr_fds = 0;

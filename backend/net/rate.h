@@ -5,8 +5,8 @@
  *
  * Burst     The bucket fills all the time, not by intervals, and holds what an interval gives, at least 10 ms' worth: a
  *           wake-up that is a little late loses nothing.  It begins full.
- * Debt      A frame passes while the bucket is not in debt, whatever its length, and is paid for afterwards.  So a frame
- *           larger than the bucket passes too, and the rate over time is exact.
+ * Debt      A frame passes while the bucket is not in debt, whatever its length, and is paid for afterwards.  So a
+ *           frame larger than the bucket passes too, and the rate over time is exact.
  * Time      Nanoseconds, the caller's word for now (pvb_now_ns()); a clock that goes back stands still.
  * Pure      No clock, no memory, no locks of its own; nothing can fail.
  */
@@ -24,8 +24,8 @@ struct rate {
 	__int128 level, full;        /* in bytes x interval: no division on the way, no rounding */
 };
 
-/* Set, or change while in use: what is in the bucket (or owed) stays, as far as the new one holds it.  Numbers beyond the
- * limits above are cut to them.  A zeroed struct is an unlimited one. */
+/* Set, or change while in use: what is in the bucket (or owed) stays, as far as the new one holds it.  Numbers
+ * beyond the limits above are cut to them.  A zeroed struct is an unlimited one. */
 void rate_set(struct rate *r, uint64_t bytes, uint64_t usecs, uint64_t now);
 /* May a frame go now?  Then it has been paid for. */
 bool rate_take(struct rate *r, uint32_t len, uint64_t now);

@@ -112,7 +112,8 @@ static bool join(struct vswitch *sw, struct frame *f)
 	return true;
 }
 
-struct frame *switch_retag(struct vswitch *sw, const struct member *m, struct frame *f, uint16_t vlan, struct frame *made)
+struct frame *switch_retag(struct vswitch *sw, const struct member *m, struct frame *f, uint16_t vlan,
+			   struct frame *made)
 {
 	bool tag = vlan != m->conf.vlan;
 	uint8_t *hdr;

@@ -105,7 +105,8 @@ void mac_owner_free(struct mac_table *t, struct mac_owner *o)
 	*o = (struct mac_owner){ 0 };
 }
 
-enum mac_learned mac_learn(struct mac_table *t, struct mac_owner *o, const uint8_t mac[6], uint16_t vlan, uint64_t now_ms)
+enum mac_learned mac_learn(struct mac_table *t, struct mac_owner *o, const uint8_t mac[6], uint16_t vlan,
+			   uint64_t now_ms)
 {
 	enum mac_learned what = MAC_NEW;
 	struct mac_slot *s = o->last;

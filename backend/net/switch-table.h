@@ -48,7 +48,8 @@ int mac_owner_init(struct mac_owner *o, unsigned nr);           /* 0 or -ENOMEM 
 void mac_owner_clear(struct mac_table *t, struct mac_owner *o);
 void mac_owner_free(struct mac_table *t, struct mac_owner *o);
 
-enum mac_learned mac_learn(struct mac_table *t, struct mac_owner *o, const uint8_t mac[6], uint16_t vlan, uint64_t now_ms);
+enum mac_learned mac_learn(struct mac_table *t, struct mac_owner *o, const uint8_t mac[6], uint16_t vlan,
+			   uint64_t now_ms);
 /* Takes the address away from whoever has it, pinned or not. */
 void mac_pin(struct mac_table *t, struct mac_owner *o, const uint8_t mac[6], uint16_t vlan);
 /* NULL: unknown, or too old. */

@@ -80,13 +80,14 @@ static void finish_for_all(const struct vswitch *sw, struct frame *f)
 		packet_checksum(f);
 }
 
-/* To the mirrors, but not to one that has it anyway.  flooded: all members of the VLAN have. */
-static void mirror(struct vswitch *sw, struct member *from, struct member *to, struct frame *f, uint16_t vlan, bool flooded)
+/* To the mirrors, but not to one that has it anyway.  No `to`: all members of the VLAN have. */
+static void mirror(struct vswitch *sw, const struct member *from, const struct member *to, struct frame *f,
+		   uint16_t vlan)
 {
 	for (unsigned i = 0; i < sw->nr; i++) {
 		struct member *m = sw->member[i];
 
-		if (!m->conf.mirror || !m->connected || m == from || m == to || (flooded && member_has_vlan(m, vlan)))
+		if (!m->conf.mirror || !m->connected || m == from || (to ? m == to : member_has_vlan(m, vlan)))
 			continue;
 		give_or_drop(sw, m, f, vlan);
 	}
@@ -105,11 +106,12 @@ static enum frame_verdict flood(struct vswitch *sw, struct member *from, struct 
 			give_or_drop(sw, m, f, vlan);
 	}
 	if (sw->mirrors)
-		mirror(sw, from, NULL, f, vlan, true);
+		mirror(sw, from, NULL, f, vlan);
 	return FRAME_SENT;
 }
 
-static enum frame_verdict unicast(struct vswitch *sw, struct member *from, struct member *to, struct frame *f, uint16_t vlan)
+static enum frame_verdict unicast(struct vswitch *sw, struct member *from, struct member *to, struct frame *f,
+				  uint16_t vlan)
 {
 	enum frame_verdict v;
 
@@ -121,7 +123,7 @@ static enum frame_verdict unicast(struct vswitch *sw, struct member *from, struc
 	if (v == FRAME_DROPPED) /* by the uplink, which has no counters that anybody sees */
 		from->port.stats.tx_errors++;
 	if (sw->mirrors)
-		mirror(sw, from, to, f, vlan, false);
+		mirror(sw, from, to, f, vlan);
 	return v;
 }
 
@@ -341,7 +343,8 @@ int switch_add(struct vswitch *sw, struct member *m, struct pvb_error *err)
 	uint32_t pps = m->conf.storm;
 
 	if (sw->nr == SWITCH_MAX_MEMBERS)
-		return pvb_err(err, -ENOSPC, "switch %s: has %u members, at most %u", sw->name, sw->nr, SWITCH_MAX_MEMBERS);
+		return pvb_err(err, -ENOSPC, "switch %s: has %u members, at most %u", sw->name, sw->nr,
+			       SWITCH_MAX_MEMBERS);
 	if (mac_owner_init(&m->macs, m->conf.macs + 1)) /* and its own */
 		return pvb_err(err, -ENOMEM, "switch %s: no memory", sw->name);
 	m->sw = sw;

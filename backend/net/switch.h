@@ -5,15 +5,16 @@
  *
  * Members   The NICs whose port is "switch:NAME", and at most one uplink, a TAP.  The switch is there as long as it has
  *           members; which of them are connected decides who gets frames.
- * Flow      A frame for one member is handed to its NIC as it is: its bytes go from the sender's page to the receiver's by
- *           one grant copy, the header from the private copy.  Without room there it is FRAME_HELD and waits in the
- *           sender's ring.  Frames for many (group addresses, unknown ones) are not waited for, and storm control
- *           bounds how many a member can send.
+ * Flow      A frame for one member is handed to its NIC as it is: its bytes go from the sender's page to the
+ *           receiver's by one grant copy, the header from the private copy.  Without room there it is FRAME_HELD and
+ *           waits in the sender's ring.  Frames for many (group addresses, unknown ones) are not waited for, and
+ *           storm control bounds how many a member can send.
  * Bytes     Members ask for headers only.  What is for somebody who lacks an offload or wants to see bytes (pcap, the
  *           uplink) is fetched when that is known, with one call for all of an xmit().
- * VLANs     Each frame is in one: a tagged one in its tag's, an untagged one in its port's.  A port gets frames of its own
- *           VLAN untagged and, as a trunk, those of the others tagged.  Tag 0 counts as untagged.
- * Memory    Headers with a tag put in or taken out, and segments, are made in `scratch`; they live until the pass is over.
+ * VLANs     Each frame is in one: a tagged one in its tag's, an untagged one in its port's.  A port gets frames of
+ *           its own VLAN untagged and, as a trunk, those of the others tagged.  Tag 0 counts as untagged.
+ * Memory    Headers with a tag put in or taken out, and segments, are made in `scratch`; they live until the pass is
+ *           over.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -81,7 +82,8 @@ static inline bool member_has_vlan(const struct member *m, uint16_t vlan)
 /* switch-frame.c: what a receiver gets. */
 void *switch_scratch(struct vswitch *sw, size_t len);  /* NULL: none left in this pass */
 /* The frame as this member gets it, tagged or not: f itself, or *made.  NULL: too long with a tag, or starved. */
-struct frame *switch_retag(struct vswitch *sw, const struct member *m, struct frame *f, uint16_t vlan, struct frame *made);
+struct frame *switch_retag(struct vswitch *sw, const struct member *m, struct frame *f, uint16_t vlan,
+			   struct frame *made);
 /* Deliver, after doing what the member's offloads lack.  SENT also for what was dropped and counted on its side;
  * DROPPED: by the uplink. */
 enum frame_verdict switch_give(struct vswitch *sw, struct member *m, struct frame *f);

@@ -45,12 +45,14 @@ static int tap_prepare_port(const struct target *t, const struct port_nic *nic, 
 	unsigned queues = nic->queues < PORT_MAX_QUEUES ? nic->queues : PORT_MAX_QUEUES;
 	int rc;
 
+	if (!queues)
+		queues = 1;
 	*nr_fds = 0;
 	if (t->arg[0])
 		return pvb_err(err, -EINVAL, "target \"%s\": tap takes nothing but options", t->text);
-	rc = tap_prepare(nic->ifname, queues ? queues : 1, nic->mtu, fds, err);
+	rc = tap_prepare(nic->ifname, queues, nic->mtu, fds, err);
 	if (!rc)
-		*nr_fds = queues ? queues : 1;
+		*nr_fds = queues;
 	return rc;
 }
 

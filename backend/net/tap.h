@@ -15,9 +15,10 @@
 #include "frame.h"
 
 /* --- supervisor: needs CAP_NET_ADMIN ---------------------------------------------------------------------- */
-/* Make the TAP in this network namespace if it is not there: MAC fe:ff:ff:ff:ff:ff (which never becomes a bridge's), carrier
- * off, mtu (0: as it comes).  One that is there must be a multi-queue TAP and is taken as it is.  Then open `queues` of
- * its queues, non-blocking and close-on-exec.  On failure no descriptor is left, and no TAP that was not there. */
+/* Make the TAP in this network namespace if it is not there: MAC fe:ff:ff:ff:ff:ff (which never becomes a bridge's),
+ * carrier off, mtu (0: as it comes).  One that is there must be a multi-queue TAP and is taken as it is.  Then open
+ * `queues` of its queues, non-blocking and close-on-exec.  On failure no descriptor is left, and no TAP that was not
+ * there. */
 int tap_prepare(const char *ifname, unsigned queues, uint32_t mtu, int *fds, struct pvb_error *err);
 /* Remove it; that it is not there is no error. */
 int tap_remove(const char *ifname, struct pvb_error *err);
