@@ -23,6 +23,8 @@ void hash_setup(struct nif *nif)
 	const struct nifj_state *s = nif_state(nif);
 
 	nif->hash.on = s->hash_algorithm == XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ && s->hash_flags != 0;
+	if (!nif->hash.on)
+		return;
 	for (unsigned n = 0; n < 72; n++) {
 		for (unsigned v = 0; v < 16; v++) {
 			uint32_t h = 0;
