@@ -22,7 +22,9 @@
 
 /* Buffers granted to our own domain (pvb_hv_arena()): enough for what a guest usually has in flight; dom0's grant
  * table has room for some dozens of guests, the others copy from ordinary memory. */
-#define ARENA_BYTES (2u << 20)
+#define ARENA_BYTES (1u << 20)
+#define NET_BYTES (1u << 20)    /* of frames in one pass: sixteen of the largest */
+#define SWITCH_BYTES (4u << 20) /* the same for a switch, which serves many guests */
 
 struct worker;
 
@@ -367,7 +369,8 @@ static int set_up(struct worker *w, struct pvb_error *err)
 	if (rc == 0 && !*w->o->place)
 		rc = blk_ctx_new(&w->blk, w->hv, w->events, &w->io, w->o->domid, w->o->memory, &cb, w);
 	if (rc == 0)
-		rc = wnet_new(&w->net, w->hv, w->events, w->loop, w->o->memory, say_of_nic, w);
+		rc = wnet_new(&w->net, w->hv, w->events, w->loop, *w->o->place ? SWITCH_BYTES : NET_BYTES, say_of_nic,
+			      w);
 	if (rc == 0)
 		rc = pvb_loop_fd(w->loop, w->o->sock, EPOLLIN, on_message, w, &w->src);
 	if (rc == 0)

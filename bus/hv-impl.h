@@ -15,6 +15,7 @@ struct pvb_hv_ops {
 	void (*unmap)(struct pvb_hv *hv, struct pvb_map *map);
 	/* only ops that passed the checks; sets every status; < 0: hv.c marks all of them as failed */
 	int (*copy)(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);
+	/* number hv->nr_arenas, less than PVB_HV_ARENAS */
 	int (*arena)(struct pvb_hv *hv, size_t bytes, void **addr);
 	/* grant->refs is there (nr of them) and freed by hv.c; fills refs, addr, priv */
 	int (*grant)(struct pvb_hv *hv, uint32_t domid, uint32_t nr, bool writable, struct pvb_grant *grant);
@@ -40,7 +41,7 @@ struct pvb_hv {
 	uint32_t domid;
 	uint32_t only;                      /* pvb_hv_restrict(): the one domain left, or UINT32_MAX */
 	unsigned flags;
-	bool arena;                         /* there is one */
+	unsigned nr_arenas;
 	struct pvb_hv_live live;
 	bool faulty;                        /* any fault armed: one test on the fast path */
 	struct pvb_fault fault[PVB_FAULT_NR];

@@ -286,10 +286,11 @@ int pvb_hv_arena(struct pvb_hv *hv, size_t bytes, void **addr)
 
 	if (!(hv->flags & PVB_HV_BACK) || bytes == 0 || bytes % PVB_PAGE_SIZE || bytes / PVB_PAGE_SIZE > MAX_PAGES)
 		return -EINVAL;
-	if (hv->arena)
-		return -EEXIST;
+	if (hv->nr_arenas == PVB_HV_ARENAS)
+		return -EMFILE;
 	rc = hv->ops->arena(hv, bytes, addr);
-	hv->arena = rc == 0;
+	if (rc == 0)
+		hv->nr_arenas++;
 	return rc;
 }
 

@@ -88,12 +88,14 @@ struct pvb_copy {
  * Local memory may be anywhere, but an end that lies in one page is cheapest. */
 int pvb_hv_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);
 
-/* Memory of our own that copies at the least cost: `bytes` zeroed bytes (whole pages), one such area a handle, for as
- * long as the handle is open.  pvb_hv_copy() recognises a local end that lies in one page of it.  On Xen the pages
+/* Memory of our own that copies at the least cost: `bytes` zeroed bytes (whole pages), for as long as the handle is
+ * open; a handle may have PVB_HV_ARENAS such areas.  pvb_hv_copy() recognises a local end that lies in one page of it.  On Xen the pages
  * are granted by this domain to itself (its number is in the spec: "xen:DOMID"), so that a copy names them by
  * reference and the kernel need not look up and pin them, a third of a copy's cost in a PV dom0; it takes a slot of
  * the domain's grant table and of gntalloc's limit for each page.
- * -ENODEV no gntalloc, -ENOSPC no grants left, -EINVAL own number unknown, -EEXIST: ordinary memory copies as well. */
+ * -ENODEV no gntalloc, -ENOSPC no grants left, -EINVAL own number unknown, -EMFILE no more areas: ordinary memory
+ * copies as well. */
+#define PVB_HV_ARENAS 4u
 int pvb_hv_arena(struct pvb_hv *hv, size_t bytes, void **addr);
 
 /* --- granting (front ends) ------------------------------------------------------------------------ */

@@ -97,8 +97,8 @@ static void local_close(struct pvb_hv *hv)
 	lhv_event_close(l);
 	lhv_grant_close(l);
 	lhv_memory_close(l);
-	if (l->arena)
-		munmap(l->arena, l->arena_bytes);
+	for (unsigned i = 0; i < hv->nr_arenas; i++)
+		munmap(l->arena[i].addr, l->arena[i].bytes);
 	if (l->efd >= 0)
 		close(l->efd);
 	if (l->info)
@@ -155,8 +155,8 @@ static int local_arena(struct pvb_hv *hv, size_t bytes, void **addr)
 
 	if (mem == MAP_FAILED)
 		return -errno;
-	l->arena = *addr = mem;
-	l->arena_bytes = bytes;
+	l->arena[hv->nr_arenas].addr = *addr = mem;
+	l->arena[hv->nr_arenas].bytes = bytes;
 	return 0;
 }
 

@@ -55,8 +55,7 @@ struct lhv {
 	int sock, efd;
 	pthread_mutex_t lock;
 	const uint32_t *info, *links;   /* read-only, the server writes */
-	void *arena;
-	size_t arena_bytes;
+	struct { void *addr; size_t bytes; } arena[PVB_HV_ARENAS];
 	struct lhv_mem *mems;           /* most recently used first */
 	struct lhv_map *maps;           /* all that are mapped */
 	struct lhv_map *free_maps;      /* of one page, kept for the next map */

@@ -33,10 +33,8 @@ struct xen_hv {
 	xengntshr_handle *gntshr;    /* PVB_HV_FRONT */
 	xenevtchn_handle *evtchn;
 	struct region *maps, *grants;
-	xengntshr_handle *self;      /* grants the arena's pages to ourselves */
-	uint8_t *arena;
-	size_t arena_bytes;
-	uint32_t *arena_refs;
+	xengntshr_handle *self;      /* grants the arenas' pages to ourselves */
+	struct arena { uint8_t *addr; size_t bytes; uint32_t *refs; } arena[PVB_HV_ARENAS];
 	xengnttab_grant_copy_segment_t *segs; /* grown, never shrunk: no allocation per copy */
 	unsigned nr_segs;
 };
@@ -102,11 +100,12 @@ static void xen_close(struct pvb_hv *hv)
 		xengntshr_unshare(x->gntshr, x->grants->addr, x->grants->nr);
 		region_del(x->grants);
 	}
-	if (x->arena)
-		xengntshr_unshare(x->self, x->arena, (uint32_t)(x->arena_bytes / PVB_PAGE_SIZE));
+	for (unsigned i = 0; i < hv->nr_arenas; i++) {
+		xengntshr_unshare(x->self, x->arena[i].addr, (uint32_t)(x->arena[i].bytes / PVB_PAGE_SIZE));
+		free(x->arena[i].refs);
+	}
 	if (x->self)
 		xengntshr_close(x->self);
-	free(x->arena_refs);
 	if (x->gnttab)
 		xengnttab_close(x->gnttab);
 	if (x->gntshr)
@@ -200,43 +199,55 @@ static int reserve_segs(struct xen_hv *x, unsigned nr)
 	return 0;
 }
 
+static int open_self(struct xen_hv *x)
+{
+	if (x->self)
+		return 0;
+	x->self = xengntshr_open(&quiet, 0);
+	if (!x->self)
+		return errno == ENOENT ? -ENODEV : -errno;
+	fcntl(xengntshr_fd(x->self), F_SETFD, FD_CLOEXEC);
+	return 0;
+}
+
 /* The whole area at once or not at all. */
 static int xen_arena(struct pvb_hv *hv, size_t bytes, void **addr)
 {
 	struct xen_hv *x = hv->priv;
-	uint32_t nr = (uint32_t)(bytes / PVB_PAGE_SIZE), *refs;
-	xengntshr_handle *self;
-	void *mem;
+	struct arena *a = &x->arena[hv->nr_arenas];
+	uint32_t nr = (uint32_t)(bytes / PVB_PAGE_SIZE);
 	int rc;
 
 	if (!strchr(hv->spec, ':'))
 		return -EINVAL;
-	self = xengntshr_open(&quiet, 0);
-	if (!self)
-		return errno == ENOENT ? -ENODEV : -errno;
-	fcntl(xengntshr_fd(self), F_SETFD, FD_CLOEXEC);
-	refs = malloc(nr * sizeof(*refs));
-	mem = refs ? xengntshr_share_pages(self, hv->domid, (int)nr, refs, 1) : NULL;
-	if (!mem) {
-		rc = !refs ? -ENOMEM : errno ? -errno : -ENOSPC;
-		free(refs);
-		xengntshr_close(self);
+	rc = open_self(x);
+	if (rc < 0)
+		return rc;
+	a->refs = malloc(nr * sizeof(*a->refs));
+	if (!a->refs)
+		return -ENOMEM;
+	a->addr = xengntshr_share_pages(x->self, hv->domid, (int)nr, a->refs, 1);
+	if (!a->addr) {
+		rc = errno ? -errno : -ENOSPC;
+		free(a->refs);
 		return rc;
 	}
-	x->self = self;
-	x->arena = *addr = mem;
-	x->arena_bytes = bytes;
-	x->arena_refs = refs;
+	a->bytes = bytes;
+	*addr = a->addr;
 	return 0;
 }
 
-static uint16_t copy_end(const struct xen_hv *x, const struct pvb_copy_end *from, uint16_t len,
+static uint16_t copy_end(const struct pvb_hv *hv, const struct pvb_copy_end *from, uint16_t len,
 			 union xengnttab_copy_ptr *to, uint16_t flag)
 {
-	uintptr_t at = (uintptr_t)from->local - (uintptr_t)x->arena;
+	const struct xen_hv *x = hv->priv;
 
-	if (from->local && at < x->arena_bytes && at % PVB_PAGE_SIZE + len <= PVB_PAGE_SIZE) {
-		to->foreign.ref = x->arena_refs[at / PVB_PAGE_SIZE];
+	for (unsigned i = 0; from->local && i < hv->nr_arenas; i++) {
+		uintptr_t at = (uintptr_t)from->local - (uintptr_t)x->arena[i].addr;
+
+		if (at >= x->arena[i].bytes || at % PVB_PAGE_SIZE + len > PVB_PAGE_SIZE)
+			continue;
+		to->foreign.ref = x->arena[i].refs[at / PVB_PAGE_SIZE];
 		to->foreign.offset = (uint16_t)(at % PVB_PAGE_SIZE);
 		to->foreign.domid = DOMID_SELF;
 		return flag;
@@ -264,8 +275,8 @@ static int xen_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr)
 		xengnttab_grant_copy_segment_t *s = &x->segs[i];
 
 		s->len = ops[i].len;
-		s->flags = copy_end(x, &ops[i].src, ops[i].len, &s->source, GNTCOPY_source_gref);
-		s->flags |= copy_end(x, &ops[i].dst, ops[i].len, &s->dest, GNTCOPY_dest_gref);
+		s->flags = copy_end(hv, &ops[i].src, ops[i].len, &s->source, GNTCOPY_source_gref);
+		s->flags |= copy_end(hv, &ops[i].dst, ops[i].len, &s->dest, GNTCOPY_dest_gref);
 		s->status = GNTST_general_error; /* what the kernel does not touch was not copied */
 	}
 	if (xengnttab_grant_copy(x->gnttab, nr, x->segs) != 0)
