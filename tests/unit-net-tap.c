@@ -420,6 +420,50 @@ static void uplink(void **state)
 	ctx_free(ctx);
 }
 
+/* Descriptors that somebody else holds, too, must not get frames: after a crash of the worker its successor may take
+ * another NIC's. */
+static void uplink_of_a_successor(void **state)
+{
+	struct port_nic nic = { .domid = 1, .ifname = "", .mtu = 1500, .queues = 1, .mac = { 2, 0, 0, 0, 0, 1 } };
+	struct nif_ctx *ctx = ctx_new();
+	struct port *first, *second;
+	int a[PORT_MAX_FDS], b[PORT_MAX_FDS], fd, copies[2], again[2];
+	unsigned nr;
+	struct target *t;
+	struct frame f;
+	struct nif *n;
+
+	assert_int_equal(port_parse("switch:lan?uplink=pvbup0&storm=0", &t, NULL), 0);
+	assert_int_equal(port_prepare(t, &nic, a, &nr, NULL), 0);
+	assert_int_equal(port_prepare(t, &nic, b, &nr, NULL), 0);
+	copies[0] = dup(a[0]);
+	copies[1] = dup(b[0]);
+	assert_int_equal(port_open(t, &nic, a, 1, ctx, &first, NULL), 0);
+	port_close(first);
+	tap_attach(copies[0], true); /* as a worker leaves it that dies */
+	again[0] = dup(copies[1]);
+	again[1] = dup(copies[0]);
+	assert_int_equal(port_open(t, &nic, &again[0], 1, ctx, &first, NULL), 0);
+	assert_int_equal(port_open(t, &nic, &again[1], 1, ctx, &second, NULL), 0);
+	n = nic_new(ctx, 2, "switch:lan", NULL);
+	set_up("pvbup0");
+	fd = open_socket("pvbup0");
+	for (unsigned i = 0; i < 64; i++) {
+		build(&f, buf, &(struct build){ .src = (uint8_t)(10 + i), .dst = 2, .udp = true });
+		host_sends(fd, &f);
+	}
+	wait_for(n, 64);
+	port_close(first);
+	port_close(second);
+	close(fd);
+	close(b[0]);
+	close(copies[0]);
+	close(copies[1]);
+	target_free(t);
+	ctx_free(ctx);
+	assert_int_equal(tap_remove("pvbup0", NULL), 0);
+}
+
 static void speed(void **state)
 {
 	struct nif_ctx *ctx = ctx_new();
@@ -474,6 +518,7 @@ int main(void)
 		cmocka_unit_test(carrier_follows_the_guest),
 		cmocka_unit_test(frames_both_ways), cmocka_unit_test(offers_are_kept), cmocka_unit_test(waits_for_room),
 		cmocka_unit_test(queues), cmocka_unit_test(a_tap_that_is_down_or_gone), cmocka_unit_test(uplink),
+		cmocka_unit_test(uplink_of_a_successor),
 		cmocka_unit_test(speed),
 	};
 	const char *why = move_out();

@@ -89,10 +89,17 @@ void uplink_retry(struct uplink *up)
 	pvb_source_events(up->src, EPOLLIN);
 }
 
+/* The supervisor has this descriptor as well, so closing it does not take the queue out. */
+static void leave_queue(int fd)
+{
+	tap_attach(fd, false);
+	port_close_fds(&fd, 1);
+}
+
 static void uplink_free(struct uplink *up)
 {
 	pvb_source_free(&up->src);
-	port_close_fds(&up->fd, 1);
+	leave_queue(up->fd);
 	free(up->arena);
 	free(up->held_bytes);
 	free(up);
@@ -138,7 +145,7 @@ int uplink_open(struct vswitch *sw, const struct member_conf *conf, int fd, stru
 	int rc;
 
 	if (sw->uplink) {
-		port_close_fds(&fd, 1);
+		leave_queue(fd);
 		if (!strcmp(sw->uplink->uplink->ifname, conf->uplink))
 			return 0;
 		return pvb_err(err, -EBUSY, "switch %s: has uplink %s, not %s", sw->name, sw->uplink->uplink->ifname,
