@@ -418,8 +418,8 @@ static bool look_at_most(unsigned lines, char *why)
 {
 	unsigned n = log_lines(NULL);
 
-	if (ctl >= 0)
-		printf("%u lines in the log, limit %u\n", n, lines);
+	printf("%u lines in the log, limit %u\n", n, lines);
+	fflush(stdout);
 	return n <= lines || wrong(why, "%u lines in the log, expected at most %u", n, lines);
 }
 
