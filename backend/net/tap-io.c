@@ -54,13 +54,15 @@ int tap_read(int fd, uint8_t *buf, struct frame *f, const char **why)
 		return -EINVAL;
 	}
 	n -= (ssize_t)sizeof(h);
-	if (n > (ssize_t)FRAME_MAX_LEN) {
+	memset(f, 0, offsetof(struct frame, seg));
+	frame_local(f, buf, (uint32_t)n);
+	if (packet_from_vnet(f, &h, why))
+		return -EINVAL;
+	if (f->len > FRAME_MAX_LEN && !f->gso) {
 		*why = "longer than the protocol's frames";
 		return -EINVAL;
 	}
-	memset(f, 0, offsetof(struct frame, seg));
-	frame_local(f, buf, (uint32_t)n);
-	return packet_from_vnet(f, &h, why) ? -EINVAL : 1;
+	return 1;
 }
 
 int tap_write(int fd, const struct frame *f)
