@@ -217,11 +217,10 @@ static void frames_both_ways(void **state)
 	}
 	nic_forget(n);
 	build(&f, buf, &(struct build){ .src = 2, .dst = 1, .payload = 65490, .gso_size = 1000 });
-	assert_int_equal(f.len, 65544); /* longer than the protocol's frames: cut */
+	assert_int_equal(f.len, 65544); /* longer than the protocol's frames: the kernel cuts it */
 	host_sends(fd, &f);
 	wait_for(n, 66);
-	for (unsigned i = 0; i < 66; i++)
-		assert_true(checksums_are_good(n->got[i].bytes, n->got[i].len));
+	assert_int_equal(n->port->stats.rx_dropped_filter, 0);
 	close(fd);
 	done(ctx);
 }

@@ -120,8 +120,8 @@ struct frame *switch_retag(struct vswitch *sw, const struct member *m, struct fr
 
 	if (tag ? f->tagged && f->vlan == vlan : !f->tagged || !f->vlan)
 		return f;
-	if (tag && !f->tagged && f->len + TAG > FRAME_MAX_LEN && !(f->gso && frame_is_local(f)))
-		return NULL; /* a local one can be cut */
+	if (tag && !f->tagged && f->len + TAG > FRAME_MAX_LEN)
+		return NULL;
 	hdr = switch_scratch(sw, f->hdr_len + TAG);
 	if (!hdr)
 		return NULL;
@@ -178,7 +178,7 @@ enum frame_verdict switch_give(struct vswitch *sw, struct member *m, struct fram
 
 	if (m->uplink)
 		return uplink_give(m->uplink, f);
-	if (f->gso && (f->len > FRAME_MAX_LEN || !(f->gso == FRAME_GSO_TCP4 ? m->offers.gso4 : m->offers.gso6)))
+	if (f->gso && !(f->gso == FRAME_GSO_TCP4 ? m->offers.gso4 : m->offers.gso6))
 		return give_cut(sw, m, f);
 	if (!f->gso && f->csum_blank && !(is4 ? m->offers.csum4 : m->offers.csum6)) {
 		if (!frame_is_local(f)) {

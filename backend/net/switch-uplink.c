@@ -123,7 +123,7 @@ static int start(struct uplink *up, struct vswitch *sw, struct pvb_error *err)
 	int rc;
 
 	up->arena = malloc(ARENA);
-	up->held_bytes = malloc(TAP_MAX_READ);
+	up->held_bytes = malloc(FRAME_MAX_LEN);
 	if (!up->arena || !up->held_bytes)
 		return pvb_err(err, -ENOMEM, "switch %s: no memory", sw->name);
 	rc = tap_attach(up->fd, true);

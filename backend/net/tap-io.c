@@ -54,15 +54,13 @@ int tap_read(int fd, uint8_t *buf, struct frame *f, const char **why)
 		return -EINVAL;
 	}
 	n -= (ssize_t)sizeof(h);
-	memset(f, 0, offsetof(struct frame, seg));
-	frame_local(f, buf, (uint32_t)n);
-	if (packet_from_vnet(f, &h, why))
-		return -EINVAL;
-	if (f->len > FRAME_MAX_LEN && !f->gso) {
+	if (n > (ssize_t)FRAME_MAX_LEN) {
 		*why = "longer than the protocol's frames";
 		return -EINVAL;
 	}
-	return 1;
+	memset(f, 0, offsetof(struct frame, seg));
+	frame_local(f, buf, (uint32_t)n);
+	return packet_from_vnet(f, &h, why) ? -EINVAL : 1;
 }
 
 int tap_write(int fd, const struct frame *f)

@@ -83,7 +83,7 @@ static enum frame_verdict deliver(struct queue *q, struct frame *f)
 	int nr;
 
 	f->queue = q->nr;
-	if (f->gso && (f->len > FRAME_MAX_LEN || !takes_gso(&tap->offers, f->gso))) {
+	if (f->gso && !takes_gso(&tap->offers, f->gso)) {
 		nr = packet_segment(f, tap->arena + tap->used, ARENA - tap->used, deliver_segment, q);
 		if (nr < 0)
 			tap->port.stats.rx_dropped_filter++;
@@ -236,7 +236,7 @@ static int open_queue(struct tap *tap, struct queue *q, struct pvb_error *err)
 	int rc;
 
 	q->tap = tap;
-	q->held_bytes = malloc(TAP_MAX_READ);
+	q->held_bytes = malloc(FRAME_MAX_LEN);
 	if (!q->held_bytes)
 		return pvb_err(err, -ENOMEM, "tap: no memory");
 	rc = pvb_loop_fd(nif_ctx_loop(tap->port.ctx), q->fd, 0, readable, q, &q->src);

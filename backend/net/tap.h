@@ -29,9 +29,9 @@ int tap_offload(int fd, unsigned offload);   /* what frames read may need of who
 int tap_carrier(int fd, bool up);
 int tap_attach(int fd, bool on);             /* does the kernel put frames into this queue? */
 
-/* A GSO frame that the host forwards may be a little longer than the protocol's longest: 65535 is the IP packet's limit
- * here, the frame's there.  Such a one has to be cut. */
-#define TAP_MAX_READ (FRAME_MAX_LEN + 64u)
+/* Linux cuts what is longer than FRAME_MAX_LEN before it comes to us, unless somebody raised the TAP's gso_max_size: then
+ * the one byte more tells. */
+#define TAP_MAX_READ (FRAME_MAX_LEN + 1u)
 /* Read one frame into buf (TAP_MAX_READ bytes) and parse it.  1; 0: there is none; -EINVAL: dropped one, *why;
  * another -errno: the TAP is gone or down. */
 int tap_read(int fd, uint8_t *buf, struct frame *f, const char **why);
