@@ -63,12 +63,12 @@ uint8_t *copy_buffer(struct nif_ctx *ctx, size_t len, size_t skew)
 	return ctx->arena + at;
 }
 
-struct pvb_copy *copy_add(struct nif_batch *b, struct nif_pkt *pkt, struct nif_queue *rxq, uint32_t first)
+struct pvb_copy *copy_add(struct nif_batch *b, struct nif_queue *q, struct nif_pkt *pkt, uint32_t first)
 {
 	struct nif_op *op = &b->op[b->nr++];
 
+	op->q = q;
 	op->pkt = pkt;
-	op->rxq = rxq;
 	op->first = first;
 	op->c = (struct pvb_copy){ .status = 1 }; /* not done until it says so */
 	return &op->c;
@@ -139,7 +139,7 @@ void copy_fetch(struct nif_ctx *ctx)
 		if (op->c.status == 0 || op->pkt->bad)
 			continue;
 		op->pkt->bad = true;
-		nif_refused(op->rxq->nif, "queue %u: grant %u: copy failed with status %d", op->rxq->id, op->c.src.ref,
+		nif_refused(op->q->nif, "queue %u: grant %u: copy failed with status %d", op->q->id, op->c.src.ref,
 			    op->c.status);
 	}
 	b->nr = 0;
@@ -181,7 +181,7 @@ void copy_deliver(struct nif_ctx *ctx)
 
 		if (op->c.status == 0)
 			continue;
-		rx_failed(op->rxq, op->first);
+		rx_failed(op->q, op->first);
 		foreign = foreign || !op->c.src.local;
 	}
 	if (foreign)

@@ -82,7 +82,8 @@ static void arm_throttle(struct nif_queue *q)
 	if (!q->tx.throttled || nif->throttle)
 		return;
 	ns = rate_wait(&nif->tx_rate, nif->ctx->now);
-	pvb_loop_timer(nif->ctx->loop, (ns + 999999) / 1000000, unthrottle, nif, &nif->throttle);
+	if (pvb_loop_timer(nif->ctx->loop, (ns + 999999) / 1000000, unthrottle, nif, &nif->throttle) < 0)
+		q->tx.throttled = false; /* no memory for a timer: ask again at once */
 }
 
 /* ---- one pass -------------------------------------------------------------------------------------------------- */

@@ -114,9 +114,9 @@ struct nif {
 /* ---- copies of a pass ---- */
 struct nif_op {
 	struct pvb_copy c;
-	struct nif_pkt *pkt;         /* fetching: whose bytes */
-	struct nif_queue *rxq;       /* delivering: whose buffer ... */
-	uint32_t first;              /* ... and the first slot of that frame */
+	struct nif_queue *q;         /* whose bytes, or whose buffer */
+	struct nif_pkt *pkt;         /* fetching: of this packet */
+	uint32_t first;              /* delivering: the first slot of the frame */
 };
 struct nif_batch { struct nif_op *op; unsigned nr, cap; };
 struct nif_key { uint64_t key; uint32_t at; };
@@ -181,7 +181,7 @@ void rx_push(struct nif_ctx *ctx);
 /* copy.c */
 int copy_new(struct nif_ctx *ctx, size_t memory);
 void copy_free(struct nif_ctx *ctx);
-struct pvb_copy *copy_add(struct nif_batch *b, struct nif_pkt *pkt, struct nif_queue *rxq, uint32_t first);
+struct pvb_copy *copy_add(struct nif_batch *b, struct nif_queue *q, struct nif_pkt *pkt, uint32_t first);
 static inline bool copy_fits(const struct nif_batch *b, unsigned nr) { return b->nr + nr <= b->cap; }
 void copy_fetch(struct nif_ctx *ctx);                /* carry out ctx->in; marks packets bad */
 void copy_deliver(struct nif_ctx *ctx);              /* carry out ctx->out; marks slots as failed */

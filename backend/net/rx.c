@@ -177,7 +177,7 @@ static void put_bytes(struct fill *to, const struct frame_seg *s, uint32_t skip,
 		to->staged++;
 		return;
 	}
-	c = copy_add(&to->q->nif->ctx->out, NULL, to->q, to->first);
+	c = copy_add(&to->q->nif->ctx->out, to->q, NULL, to->first);
 	if (s->local)
 		c->src.local = s->local + skip;
 	else

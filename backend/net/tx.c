@@ -240,7 +240,7 @@ static void fetch_bytes(struct nif_queue *q, struct nif_pkt *p, uint8_t *to, uin
 		}
 		for (; done < piece; done += n, to += n, ops++) {
 			uint32_t room = PVB_PAGE_SIZE - (uint32_t)((uintptr_t)to & (PVB_PAGE_SIZE - 1));
-			struct pvb_copy *c = copy_add(&ctx->in, p, q, 0);
+			struct pvb_copy *c = copy_add(&ctx->in, q, p, 0);
 
 			n = piece - done < room ? piece - done : room;
 			c->src = (struct pvb_copy_end){ .ref = s->ref, .domid = s->domid, .offset = (uint16_t)(s->offset + done) };
