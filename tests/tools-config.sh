@@ -57,6 +57,19 @@ refuse 'uuid: "x" is not' "$local_ok; uuid='x'"
 refuse 'disk xvda is given twice' "$local_ok; disk=['a,raw,xvda', 'b,raw,xvda']"
 refuse 'format qcow2' "$local_ok; disk=['a,qcow2,xvda']"
 refuse 'script=' "$local_ok; disk=['script=x,vdev=xvda,target=y']"
+plan '[(n["devid"], n["port"]) for n in c["nics"]] == [(1, "tap"), (0, "switch:lan?vlan=5")]' \
+	"$local_ok; vif=['devid=1', 'port=switch:lan?vlan=5']"
+plan 'c["nics"][0]["mac"] == "00:16:3e:00:00:01" and c["nics"][0]["ip"] == "10.0.0.2" and c["nics"][0]["mtu"] == 9000' \
+	"$local_ok; vif=['mac=00:16:3e:00:00:01,ip=10.0.0.2,mtu=9000,bridge=null,script=vif-pvbus']"
+plan '(c["nics"][0]["rate_bytes"], c["nics"][0]["rate_usecs"]) == (62500, 50000)' "$local_ok; vif=['rate=10Mb/s']"
+plan '(c["nics"][0]["rate_bytes"], c["nics"][0]["rate_usecs"]) == (20000, 20000)' "$local_ok; vif=['rate=1MB/s@20ms']"
+refuse 'bridge=xenbr0: --host local has no bridges' "$local_ok; vif=['bridge=xenbr0']"
+refuse 'script=vif-bridge: --host local runs no' "$local_ok; vif=['bridge=a,script=vif-bridge']"
+refuse 'NIC 2 is given twice' "$local_ok; vif=['devid=2', 'devid=2']"
+refuse 'mac=01:00:5e:00:00:01 is the address of a group' "$local_ok; vif=['mac=01:00:5e:00:00:01']"
+refuse 'rate=10Mb is not a rate' "$local_ok; vif=['rate=10Mb']"
+refuse '"model" is nothing the local host' "$local_ok; vif=['model=e1000']"
+refuse 'mtu=20 is not a number from 68' "$local_ok; vif=['mtu=20']"
 refuse 't.cfg:2: key "kernel" is only for --host xen' "$local_ok
 kernel='x'"
 refuse 't.cfg:1: ' 'name = g'
@@ -128,6 +141,8 @@ refuse 'cmdline makes root' "$pv; cmdline='a'; root='b'"
 refuse 'on_crash: "explode"' "$pv; on_crash='explode'"
 refuse 'both kernel and firmware' "$pv; firmware='pvgrub64'"
 refuse 'timer_mode is not for type pv' "$pv; timer_mode='delay_for_missed_ticks'"
+plan 'c["nics"][0]["bridge"] == "switch:lan?vlan=5" and c["nics"][0]["script"] == "vif-pvbus"' \
+	"$pv; vif=['port=switch:lan?vlan=5']"
 refuse 'vif "mac=1": mac=1 is not' "$pv; vif=['mac=1']"
 refuse 'unknown part "bridgee"' "$pv; vif=['bridgee=x']"
 refuse 'pci: "nope"' "$pv; pci=['nope']"

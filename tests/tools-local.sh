@@ -168,6 +168,40 @@ want 0 '' --timeout 1 block-detach -f g xvda
 p unpause g
 [ -z "$have_store" ] || check "no back end is left" test -z "$(children /local/domain/0/backend/vbd/"$id")"
 
+# NICs, on ports that need no rights
+cat >n.cfg <<-END
+	name = "n"
+	memory = 16
+	guest = "pvguest --nic 0,tap=off --nic 1,tap=off"
+	vif = [ "port=switch:lan,mac=00:16:3e:00:00:01" ]
+END
+want 0 'created' create n.cfg
+check "its NIC connects" until_true 20 sh -c "pvl --host local:$f network-list n | grep -qE '^0 +0 .* 4 '"
+id=$(p domid n)
+want 0 "^0 +0 +00:16:3e:00:00:01 +0 +4 .*/local/domain/0/backend/vif/$id/0 *\$" network-list n
+want 0 '"port": ?"switch:lan"' --json network-list n
+want 1 'has a NIC 0 already' network-attach n devid=0 port=null
+want 1 'NIC 1: .*no-such-port' --timeout 5 network-attach n port=no-such-port
+want 0 '"port": ?"null"' -N network-attach n port=null
+want 0 '"devid": ?1,' --json network-attach n port=null mac=00:16:3e:00:00:02
+[ "$(p network-list --names n | xargs)" = "0 1" ] || { echo "FAIL: network-list --names"; failed=1; }
+want 0 "^ +$id +0 Connected +00:16:3e:00:00:01" stats n
+want 0 '"tx_dropped_spoof"' --json stats n vif1
+want 0 "^pvbus_vif_tx_packets_total\{domid=\"$id\",devid=\"0\",queue=\"0\"\} [0-9]+\$" stats --prometheus
+want 1 'serves no such device' stats n vif7
+want 0 '00:16:3e:00:00:02' -N network-detach n 1
+want 0 '' network-detach n 00:16:3E:00:00:02
+want 1 'has no NIC "1"' network-detach n 1
+want 1 'not connected after 1000 ms.*taken away' --timeout 1 network-attach n devid=2 port=null
+[ "$(p network-list --names n)" = 0 ] || { echo "FAIL: NIC 2 is left"; failed=1; }
+p pause n
+want 0 '' --timeout 1 network-detach -f n 0
+p unpause n
+[ -z "$have_store" ] || check "no NIC's back end is left" test -z "$(children /local/domain/0/backend/vif/"$id")"
+want 0 'all well' doctor
+want 0 '' destroy n
+id=$(p domid g)
+
 # what a guest writes into its own nodes leads nobody astray; leftovers are found
 if [ -n "$have_store" ]; then
 	p destroy g

@@ -36,7 +36,7 @@ const struct cfg_key cfg_keys[] = {
 	{ "timeoffset", X }, { "timer_mode", X }, { "tsc_mode", X }, { "type", X }, { "usb", X },
 	{ "usbctrl", X }, { "usbdev", X }, { "usbdevice", X }, { "usbversion", X }, { "uuid", X | L },
 	{ "vcpus", X | L }, { "vdispl", 0 }, { "vendor_device", 0 }, { "vfb", X }, { "vga", X },
-	{ "videoram", X }, { "vif", X }, { "viridian", X }, { "vkb", 0 }, { "vkb_device", X },
+	{ "videoram", X }, { "vif", X | L }, { "viridian", X }, { "vkb", 0 }, { "vkb_device", X },
 	{ "vmtrace_buf_kb", X }, { "vnc", X }, { "vncconsole", 0 }, { "vncdisplay", X }, { "vnclisten", X },
 	{ "vncpasswd", X }, { "vncunused", X }, { "vncviewer", 0 }, { "vnuma", 0 }, { "vpmu", X },
 	{ "vpt_align", X }, { "vsnd", 0 }, { "vtpm", 0 }, { "vuart", 0 }, { "xen_platform_pci", X },

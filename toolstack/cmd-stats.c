@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* stats: pvbackd's counters, one line a device. */
+/* stats: pvbackd's counters, one line a device; disks and NICs each in a table. */
 #include "config.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,6 +74,63 @@ static struct json_object *sum_row(struct json_object *dev)
 	return row;
 }
 
+static bool is_nic(struct json_object *dev)
+{
+	struct json_object *v;
+
+	return json_object_object_get_ex(dev, "class", &v) && v && strcmp(json_object_get_string(v), "vif") == 0;
+}
+
+static struct json_object *nic_row(struct json_object *dev)
+{
+	static const char *const texts[] = { "state", "mac", "ifname", "port" };
+	static const struct { const char *key, *of[5]; } sums[] = {
+		{ "tx_packets", { "tx_packets", NULL } },
+		{ "tx_bytes", { "tx_bytes", NULL } },
+		{ "rx_packets", { "rx_packets", NULL } },
+		{ "rx_bytes", { "rx_bytes", NULL } },
+		{ "tx_dropped", { "tx_bad", "tx_dropped_spoof", "tx_dropped_port", NULL } },
+		{ "rx_dropped", { "rx_dropped_size", "rx_dropped_rate", "rx_dropped_stall", "rx_errors", NULL } },
+		{ "tx_waited", { "tx_held", "tx_throttled", NULL } },
+		{ "rx_waited", { "rx_no_room", NULL } },
+		{ "notify_sent", { "notify_sent", NULL } },
+	};
+	struct json_object *row = out_obj(), *queues = NULL, *v;
+	size_t nr = 0;
+
+	if (json_object_object_get_ex(dev, "queues", &queues) && json_object_is_type(queues, json_type_array))
+		nr = json_object_array_length(queues);
+	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		out_str(row, texts[i], json_object_object_get_ex(dev, texts[i], &v) ? json_object_get_string(v) : NULL);
+	out_int(row, "domid", number(dev, "domid"));
+	out_int(row, "devid", number(dev, "devid"));
+	out_int(row, "queues", (long long)nr);
+	for (unsigned s = 0; s < sizeof(sums) / sizeof(sums[0]); s++) {
+		int64_t sum = 0;
+
+		for (size_t i = 0; i < nr; i++)
+			for (const char *const *k = sums[s].of; *k; k++)
+				sum += number(json_object_array_get_idx(queues, i), *k);
+		out_int(row, sums[s].key, sum);
+	}
+	out_int(row, "tx_kib", number(row, "tx_bytes") / 1024);
+	out_int(row, "rx_kib", number(row, "rx_bytes") / 1024);
+	return row;
+}
+
+static int show_nics(struct json_object *rows)
+{
+	static const struct out_col cols[] = {
+		{ "domid", "ID", 5 },		      { "devid", "vif", 3 },	      { "state", "State", -12 },
+		{ "mac", "Mac Addr.", -17 },	      { "queues", "Q", 2 },	      { "tx_packets", "TxPkts", 10 },
+		{ "tx_kib", "TxKiB", 10 },	      { "rx_packets", "RxPkts", 10 }, { "rx_kib", "RxKiB", 10 },
+		{ "tx_dropped", "TxDrop", 7 },	      { "rx_dropped", "RxDrop", 7 },  { "tx_waited", "TxWait", 7 },
+		{ "rx_waited", "RxWait", 7 },	      { "ifname", "Interface", -9 },  { "port", "Port", 0 },
+	};
+
+	return out_table(rows, cols, sizeof(cols) / sizeof(cols[0]), true);
+}
+
 static int show(struct pvl *p, struct json_object *devices)
 {
 	static const struct out_col cols[] = {
@@ -83,18 +140,26 @@ static int show(struct pvl *p, struct json_object *devices)
 		{ "write_kib", "WrKiB", 10 },	{ "errors", "Errors", 6 }, { "in_flight", "Flight", 6 },
 		{ "p50_us", "p50us", 8 },	{ "p99_us", "p99us", 8 },  { "alarm", "Alarm", 0 },
 	};
-	struct json_object *rows;
-	int rc;
+	struct json_object *rows, *nics;
+	int rc = 0;
 
 	if (pvl_opt(p, "prometheus")) {
 		statscli_prometheus(devices);
 		return out_flush() ? PVL_FAIL : PVL_OK;
 	}
 	rows = out_arr();
-	for (size_t i = 0; i < json_object_array_length(devices); i++)
-		json_object_array_add(rows, sum_row(json_object_array_get_idx(devices, i)));
-	rc = out_table(rows, cols, sizeof(cols) / sizeof(cols[0]), true);
+	nics = out_arr();
+	for (size_t i = 0; i < json_object_array_length(devices); i++) {
+		struct json_object *dev = json_object_array_get_idx(devices, i);
+
+		json_object_array_add(is_nic(dev) ? nics : rows, is_nic(dev) ? nic_row(dev) : sum_row(dev));
+	}
+	if (json_object_array_length(rows) || !json_object_array_length(nics))
+		rc = out_table(rows, cols, sizeof(cols) / sizeof(cols[0]), true);
+	if (!rc && json_object_array_length(nics))
+		rc = show_nics(nics);
 	json_object_put(rows);
+	json_object_put(nics);
 	return rc ? PVL_FAIL : PVL_OK;
 }
 
@@ -116,8 +181,16 @@ static int request(struct pvl *p, struct json_object *req)
 	out_int(req, "domid", domid);
 	if (p->argc < 2)
 		return PVL_OK;
+	if (strncmp(p->argv[1], "vif", 3) == 0) {
+		if (pvb_parse_u64(p->argv[1] + 3, 0, UINT32_MAX, &id))
+			return pvl_failf(p, "\"%s\" is neither a disk nor vifNUMBER", p->argv[1]);
+		out_str(req, "class", "vif");
+		out_int(req, "devid", (int64_t)id);
+		return PVL_OK;
+	}
 	if (pvb_vdev_parse(p->argv[1], &devid, &err))
 		return pvl_fail(p, &err);
+	out_str(req, "class", "vbd");
 	out_int(req, "devid", devid);
 	return PVL_OK;
 }

@@ -72,6 +72,26 @@ struct place {
 	const char *front_id;
 };
 
+/* vif-bridge would fail, and did: the NIC has nowhere to go. */
+static void check_bridge(struct doctor *d, struct pvb_store *st, const char *back)
+{
+	char path[240], *script = NULL, *bridge = NULL, todo[200];
+
+	snprintf(path, sizeof(path), "%s/script", back);
+	pvb_store_read(st, PVB_NO_TXN, path, &script);
+	snprintf(path, sizeof(path), "%s/bridge", back);
+	pvb_store_read(st, PVB_NO_TXN, path, &bridge);
+	if (script && bridge && strstr(script, "/vif-bridge") && !strchr(bridge, '/')) {
+		snprintf(path, sizeof(path), "%s/class/net/%.64s/bridge", d->sys, bridge);
+		snprintf(todo, sizeof(todo), "ip link add %.64s type bridge && ip link set %.64s up, then attach the NIC again",
+			 bridge, bridge);
+		if (access(path, F_OK))
+			doctor_find(d, "network", "error", todo, "%s: there is no bridge %.64s", back, bridge);
+	}
+	free(script);
+	free(bridge);
+}
+
 static void one_device(struct doctor *d, struct pvb_store *st, const char *dir, const char *devid, void *arg)
 {
 	const struct place *pl = arg;
@@ -83,7 +103,9 @@ static void one_device(struct doctor *d, struct pvb_store *st, const char *dir, 
 	snprintf(front, sizeof(front), "/local/domain/%s/device/%s/%s", pl->front_id, class, devid);
 	b = pvb_state_read(st, PVB_NO_TXN, back);
 	f = pvb_state_read(st, PVB_NO_TXN, front);
-	snprintf(todo, sizeof(todo), "pvl -f block-detach %s %s", pl->dom->name, devid);
+	snprintf(todo, sizeof(todo), "pvl -f %s-detach %s %s", strcmp(class, "vif") ? "block" : "network", pl->dom->name, devid);
+	if (strcmp(class, "vif") == 0)
+		check_bridge(d, st, back);
 	if (!pvb_store_exists(st, PVB_NO_TXN, front))
 		doctor_find(d, "stale", "error", todo, "%s: back end without a front end (%s)", back,
 			    pvb_state_name(b));
@@ -91,8 +113,9 @@ static void one_device(struct doctor *d, struct pvb_store *st, const char *dir, 
 		doctor_find(d, "stuck", "error", todo, "%s: closing does not end: back end %s, front end %s", back,
 			    pvb_state_name(b), pvb_state_name(f));
 	else if (b == PVB_INITIALISING && !pl->dom->paused)
-		doctor_find(d, "stuck", "error", "start the back end that serves it (pvbackd, or modprobe xen-blkback)",
-			    "%s: no back end has taken it (back end %s)", back, pvb_state_name(b));
+		doctor_find(d, "stuck", "error", strcmp(class, "vif") ?
+			    "start the back end that serves it (pvbackd, or modprobe xen-blkback)" :
+			    "start the back end that serves it (pvbackd, or modprobe xen-netback)", "%s: no back end has taken it (back end %s)", back, pvb_state_name(b));
 	else if (b == PVB_CONNECTED && (f == PVB_CLOSED || f == PVB_UNKNOWN))
 		doctor_find(d, "stuck", "warning", todo, "%s: back end %s, front end %s", back, pvb_state_name(b),
 			    pvb_state_name(f));
@@ -182,7 +205,7 @@ static bool exists(const char *root, const char *path)
 }
 
 /* Devices bound to a xenbus driver: links "vbd-DOM-DEV" below it. */
-static unsigned count_bound(const char *root, const char *path)
+static unsigned count_bound(const char *root, const char *path, const char *prefix)
 {
 	char full[256];
 	struct dirent *e;
@@ -192,7 +215,7 @@ static unsigned count_bound(const char *root, const char *path)
 	snprintf(full, sizeof(full), "%s%s", root, path);
 	dir = opendir(full);
 	while (dir && (e = readdir(dir)))
-		n += strncmp(e->d_name, "vbd-", 4) == 0;
+		n += strncmp(e->d_name, prefix, strlen(prefix)) == 0;
 	if (dir)
 		closedir(dir);
 	return n;
@@ -224,7 +247,17 @@ void doctor_kernel(struct doctor *d)
 			d, "kernel", "warning",
 			"rmmod xen-blkback; /etc/modprobe.d/pvbus-modprobe.conf keeps it from coming back",
 			"xen-blkback is loaded (%u devices bound): it takes every vbd, also those meant for pvbackd",
-			count_bound(d->sys, "/bus/xen-backend/drivers/vbd"));
+			count_bound(d->sys, "/bus/xen-backend/drivers/vbd", "vbd-"));
+	if (exists(d->sys, "/bus/xen-backend/drivers/vif"))
+		doctor_find(
+			d, "kernel", "warning",
+			"rmmod xen-netback; /etc/modprobe.d/pvbus-modprobe.conf keeps it from coming back; restart pvbackd",
+			"xen-netback is loaded (%u devices bound): it takes every vif, and pvbackd leaves them to it",
+			count_bound(d->sys, "/bus/xen-backend/drivers/vif", "vif-"));
+	if (access(XEN_SCRIPT_DIR "/vif-pvbus", X_OK))
+		doctor_find(d, "script", "error", "make install (or link the script there)",
+			    XEN_SCRIPT_DIR "/vif-pvbus: %s: NICs on ports of pvbackd can not be attached",
+			    strerror(errno));
 	if (access(XEN_SCRIPT_DIR "/block-pvbus", X_OK))
 		doctor_find(d, "script", "error", "make install (or link the script there)",
 			    XEN_SCRIPT_DIR "/block-pvbus: %s: backendtype=pvbus disks can not be attached",
@@ -238,6 +271,16 @@ static const char *text(struct json_object *obj, const char *key)
 	struct json_object *v;
 
 	return json_object_object_get_ex(obj, key, &v) && v ? json_object_get_string(v) : NULL;
+}
+
+/* Somebody took the interface away under the guest. */
+static void check_tap(struct doctor *d, struct json_object *dev)
+{
+	const char *port = text(dev, "port"), *phase = text(dev, "phase"), *dom = text(dev, "domid"), *id = text(dev, "devid");
+
+	if (port && strncmp(port, "tap", 3) == 0 && phase && strcmp(phase, "connected") == 0 && !text(dev, "ifname"))
+		doctor_find(d, "network", "error", "detach the NIC and attach it again",
+			    "vif %s of domain %s is connected, but its TAP interface is gone", id ? id : "?", dom ? dom : "?");
 }
 
 void doctor_daemon(struct doctor *d)
@@ -264,15 +307,20 @@ void doctor_daemon(struct doctor *d)
 		for (size_t i = 0; i < json_object_array_length(devices); i++) {
 			struct json_object *dev = json_object_array_get_idx(devices, i);
 			const char *alarm = text(dev, "alarm"), *error = text(dev, "error");
-			const char *dom = text(dev, "domid"), *vdev = text(dev, "vdev");
+			const char *dom = text(dev, "domid"), *vdev = text(dev, "vdev"), *class = text(dev, "class");
+			const char *noun = class && strcmp(class, "vif") == 0 ? "vif" : "disk";
 
+			if (strcmp(noun, "vif") == 0) {
+				vdev = text(dev, "devid");
+				check_tap(d, dev);
+			}
 			if (alarm)
 				doctor_find(d, "daemon", "error", "see pvbackd(8), ALARMS",
 					    "disk %s of domain %s: alarm: %s", vdev ? vdev : "?", dom ? dom : "?",
 					    alarm);
 			else if (error)
 				doctor_find(d, "daemon", "error", "detach and attach it again once the cause is gone",
-					    "disk %s of domain %s: %s", vdev ? vdev : "?", dom ? dom : "?", error);
+					    "%s %s of domain %s: %s", noun, vdev ? vdev : "?", dom ? dom : "?", error);
 		}
 	json_object_put(reply);
 }

@@ -5,9 +5,10 @@
  *
  * Checks   stale    back end directories whose domain is gone; devices with one end only
  *          stuck    devices that have been closing, or never connected, while their domain runs
- *          kernel   (Xen) xen-blkback bound to or loaded beside pvbackd's disks; modules that are missing
+ *          kernel   (Xen) xen-blkback or xen-netback bound to or loaded beside pvbackd's devices; modules that are missing
  *          daemon   pvbackd not answering; alarms and errors it reports
- *          script   (Xen) the hotplug script block-pvbus missing or not executable
+ *          script   (Xen) the hotplug scripts block-pvbus and vif-pvbus missing or not executable
+ *          network  a bridge that a NIC's configuration names and the host does not have; the TAP of a connected NIC gone
  */
 #include <stdbool.h>
 

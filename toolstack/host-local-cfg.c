@@ -135,6 +135,33 @@ static int read_disks(struct cfg *cfg, struct local_cfg *lc, struct pvb_error *e
 	return 0;
 }
 
+static int read_nics(struct cfg *cfg, struct local_cfg *lc, struct pvb_error *err)
+{
+	unsigned nr;
+	int rc = cfg_list_len(cfg, "vif", &nr, err);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	lc->nics = calloc(nr ? nr : 1, sizeof(*lc->nics));
+	if (!lc->nics)
+		return pvb_err(err, -ENOMEM, "vif: out of memory");
+	for (unsigned i = 0; i < nr; i++) {
+		const char *v;
+
+		rc = cfg_list_item(cfg, "vif", i, &v, err);
+		if (!rc)
+			rc = nicspec_parse(&lc->nics[i], &v, 1, err);
+		if (rc)
+			return pvb_err_prefix(err, rc, "%s", cfg_name(cfg));
+		lc->nr_nics++;
+		rc = local_nic_number(&lc->nics[i], lc->nics, i);
+		if (rc)
+			return pvb_err(err, rc, "%s: vif \"%s\": NIC %d is given twice", cfg_name(cfg), v,
+				       lc->nics[i].devid);
+	}
+	return 0;
+}
+
 static int read_numbers(struct cfg *cfg, struct local_cfg *lc, struct pvb_error *err)
 {
 	int rc = cfg_long(cfg, "memory", 1, PVB_LOCAL_PAGES_MAX / 256, &lc->memory_mib, err);
@@ -169,6 +196,8 @@ int local_cfg_read(struct cfg *cfg, struct local_cfg *out, struct pvb_error *err
 		rc = read_action(cfg, "on_crash", &lc.on_crash, err);
 	if (!rc)
 		rc = read_disks(cfg, &lc, err);
+	if (!rc)
+		rc = read_nics(cfg, &lc, err);
 	if (rc)
 		local_cfg_free(&lc);
 	else
@@ -203,6 +232,33 @@ static int recorded_disks(struct host *h, uint32_t domid, struct local_cfg *lc, 
 	}
 	pvb_store_list_free(names, nr);
 	return lc->disks ? rc : pvb_err(err, -ENOMEM, "disks of domain %u: out of memory", domid);
+}
+
+static int recorded_nics(struct host *h, uint32_t domid, struct local_cfg *lc, struct pvb_error *err)
+{
+	char path[64], **names;
+	unsigned nr;
+	int rc;
+
+	snprintf(path, sizeof(path), "/pvl/%u/nic", domid);
+	rc = pvb_store_list(h->store, PVB_NO_TXN, path, &names, &nr);
+	if (rc)
+		return rc == -ENOENT ? 0 : pvb_err(err, rc, "%s: %s", path, strerror(-rc));
+	lc->nics = calloc(nr ? nr : 1, sizeof(*lc->nics));
+	for (unsigned i = 0; lc->nics && i < nr && !rc; i++) {
+		char key[48], *spec;
+
+		snprintf(key, sizeof(key), "nic/%.20s", names[i]);
+		spec = local_recorded(h, domid, key);
+		if (!spec)
+			continue;
+		rc = nicspec_parse(&lc->nics[lc->nr_nics], (const char *const *)&spec, 1, err);
+		if (!rc)
+			lc->nr_nics++;
+		free(spec);
+	}
+	pvb_store_list_free(names, nr);
+	return lc->nics ? rc : pvb_err(err, -ENOMEM, "NICs of domain %u: out of memory", domid);
 }
 
 static long recorded_number(struct host *h, uint32_t domid, const char *key, long def)
@@ -246,6 +302,8 @@ int local_cfg_recorded(struct host *h, uint32_t domid, struct local_cfg *out, st
 	recorded_action(h, domid, "on_reboot", &lc.on_reboot);
 	recorded_action(h, domid, "on_crash", &lc.on_crash);
 	rc = recorded_disks(h, domid, &lc, err);
+	if (!rc)
+		rc = recorded_nics(h, domid, &lc, err);
 	if (rc)
 		local_cfg_free(&lc);
 	else
@@ -258,6 +316,9 @@ void local_cfg_free(struct local_cfg *lc)
 	for (unsigned i = 0; i < lc->nr_disks; i++)
 		diskspec_free(&lc->disks[i]);
 	free(lc->disks);
+	for (unsigned i = 0; i < lc->nr_nics; i++)
+		nicspec_free(&lc->nics[i]);
+	free(lc->nics);
 	free(lc->name);
 	free(lc->guest);
 	memset(lc, 0, sizeof(*lc));
@@ -277,9 +338,27 @@ struct json_object *local_disk_json(const struct diskspec *d)
 	return disk;
 }
 
+struct json_object *local_nic_json(const struct nicspec *n)
+{
+	struct json_object *nic = out_obj();
+	char mac[18];
+
+	nicspec_mac_text(n->mac, mac);
+	if (n->devid >= 0)
+		out_int(nic, "devid", n->devid);
+	out_str(nic, "mac", mac);
+	out_str(nic, "port", n->port ? n->port : "tap");
+	out_str(nic, "ip", n->ip);
+	out_int(nic, "mtu", n->mtu);
+	out_int(nic, "rate_bytes", (long long)n->rate_bytes);
+	out_int(nic, "rate_usecs", (long long)n->rate_usecs);
+	out_bool(nic, "trusted", !n->untrusted);
+	return nic;
+}
+
 struct json_object *local_cfg_json(const struct local_cfg *lc, int64_t domid)
 {
-	struct json_object *obj = out_obj(), *c = out_obj(), *disks = out_arr();
+	struct json_object *obj = out_obj(), *c = out_obj(), *disks = out_arr(), *nics = out_arr();
 
 	out_str(c, "name", lc->name);
 	out_str(c, "type", "process");
@@ -293,6 +372,9 @@ struct json_object *local_cfg_json(const struct local_cfg *lc, int64_t domid)
 	for (unsigned i = 0; i < lc->nr_disks; i++)
 		json_object_array_add(disks, local_disk_json(&lc->disks[i]));
 	json_object_object_add(c, "disks", disks);
+	for (unsigned i = 0; i < lc->nr_nics; i++)
+		json_object_array_add(nics, local_nic_json(&lc->nics[i]));
+	json_object_object_add(c, "nics", nics);
 	if (domid >= 0)
 		out_int(obj, "domid", domid);
 	else

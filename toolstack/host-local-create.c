@@ -131,6 +131,8 @@ static void remove_nodes(struct host *h, uint32_t domid)
 	free(uuid);
 	snprintf(path, sizeof(path), "/local/domain/0/backend/vbd/%u", domid);
 	pvb_store_rm(h->store, PVB_NO_TXN, path);
+	snprintf(path, sizeof(path), "/local/domain/0/backend/vif/%u", domid);
+	pvb_store_rm(h->store, PVB_NO_TXN, path);
 	pvb_store_home(domid, path, sizeof(path));
 	pvb_store_rm(h->store, PVB_NO_TXN, path);
 	snprintf(path, sizeof(path), "/pvl/%u", domid);
@@ -158,7 +160,7 @@ static int kill_guest(struct host *h, uint32_t domid, int timeout_ms, struct pvb
 
 int local_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err)
 {
-	int rc, disks;
+	int rc, devices, nics;
 
 	if (domid == 0)
 		return pvb_err(err, -EPERM, "domain 0 is the fabric itself; stop pvlocald instead");
@@ -166,12 +168,15 @@ int local_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_err
 	rc = kill_guest(h, domid, timeout_ms, err);
 	if (rc)
 		return rc;
-	disks = local_disks_drop(h, domid, timeout_ms < 0 || timeout_ms > 2000 ? 2000 : timeout_ms, err);
+	if (timeout_ms < 0 || timeout_ms > 2000)
+		timeout_ms = 2000;
+	devices = local_disks_drop(h, domid, timeout_ms, err);
+	nics = local_nics_drop(h, domid, timeout_ms, devices ? NULL : err);
 	rc = pvb_local_domain_destroy(h->dir, domid, err);
 	if (rc && rc != -ESRCH)
 		return rc;
 	remove_nodes(h, domid);
-	return disks;
+	return devices ? devices : nics;
 }
 
 /* --- build ------------------------------------------------------------------------------------------- */
@@ -225,6 +230,10 @@ static int build(struct host *h, const struct local_cfg *lc, uint32_t *domid, st
 		rc = local_disk_offer(h, id, &lc->disks[i], err);
 	for (unsigned i = 0; i < lc->nr_disks && !rc; i++)
 		rc = wait_back(h, id, &lc->disks[i], err);
+	for (unsigned i = 0; i < lc->nr_nics && !rc; i++)
+		rc = local_nic_offer(h, id, &lc->nics[i], err);
+	for (unsigned i = 0; i < lc->nr_nics && !rc; i++)
+		rc = local_nic_wait_back(h, id, &lc->nics[i], pvl_timeout(h->p, 10000), err);
 	if (rc)
 		local_destroy(h, id, 5000, NULL);
 	else

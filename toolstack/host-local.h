@@ -7,6 +7,7 @@
  *            name uuid memory vcpus guest on_poweroff on_reboot on_crash
  *            pid            "PID STARTTIME" of the guest's process
  *            device/DEVID   the disk's specification, in our words; the authority for list, detach, destroy
+ *            nic/DEVID      the NIC's
  *          The guest's console output goes to DIR/log/NAME.log.
  * Life     The domain is made with its devices first and the process started last.  A monitor (this program
  *          again) is the process's parent: it sees how it ended, tells the fabric, and carries out on_*.
@@ -18,6 +19,7 @@
 #include "cmd.h"
 #include "diskspec.h"
 #include "host.h"
+#include "nicspec.h"
 #include "offer.h"
 
 struct host {
@@ -35,6 +37,8 @@ struct local_cfg {
 	enum local_action { LOCAL_DESTROY, LOCAL_RESTART, LOCAL_PRESERVE } on_poweroff, on_reboot, on_crash;
 	struct diskspec *disks;
 	unsigned nr_disks;
+	struct nicspec *nics;
+	unsigned nr_nics;
 };
 extern const char *const local_action_word[3];
 int local_cfg_read(struct cfg *cfg, struct local_cfg *out, struct pvb_error *err);
@@ -76,6 +80,22 @@ int local_block_plan(struct pvl *p, const char *const *specs, int nr_specs, stru
 		     struct pvb_error *err);
 /* Take all disks away: for a domain whose process has ended. */
 int local_disks_drop(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
+
+/* --- NICs (host-local-nic.c) --- */
+int local_nic_offer(struct host *h, uint32_t domid, const struct nicspec *n, struct pvb_error *err);
+/* pvbackd has seen it and has its port, or says why not. */
+int local_nic_wait_back(struct host *h, uint32_t domid, const struct nicspec *n, int timeout_ms, struct pvb_error *err);
+/* Give it a number that none of the others has; -EEXIST when it asks for one of theirs. */
+int local_nic_number(struct nicspec *n, const struct nicspec *others, unsigned nr);
+int local_nic_list(struct host *h, uint32_t domid, struct nic_info **out, unsigned *nr, struct pvb_error *err);
+int local_nic_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
+		     struct json_object **out, struct pvb_error *err);
+int local_nic_detach(struct host *h, uint32_t domid, const char *which, bool force, int timeout_ms,
+		     struct pvb_error *err);
+int local_nic_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
+		   struct pvb_error *err);
+int local_nics_drop(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
+struct json_object *local_nic_json(const struct nicspec *n);
 
 /* --- creating and ending (host-local-create.c) --- */
 int local_plan(struct pvl *p, struct cfg *cfg, struct json_object **out, struct pvb_error *err);

@@ -243,6 +243,8 @@ int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uin
 	rc = xen_config_fill(h->p, h, &h->conf, cfg, &dc, err);
 	for (int i = 0; i < dc.num_disks && !rc; i++)
 		rc = xen_disk_served(h, &dc.disks[i], err);
+	for (int i = 0; i < dc.num_nics && !rc; i++)
+		rc = xen_nic_served(h, &dc.nics[i], err);
 	if (!rc)
 		rc = build(h, &dc, o->console, &console, domid, err);
 	if (!rc) {

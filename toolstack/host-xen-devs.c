@@ -203,6 +203,8 @@ static int nic_part(void *dev, const char *key, const char *value, struct pvb_er
 	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (strcmp(texts[i].key, key) == 0)
 			return set_text(texts[i].to, value);
+	if (strcmp(key, "port") == 0) /* pvl's word: a port of pvbackd */
+		return set_text(&nic->bridge, value) || set_text(&nic->script, "vif-pvbus") ? pvb_err(err, -ENOMEM, "out of memory") : 0;
 	if (strcmp(key, "type") == 0)
 		return nic_type(nic, value, err);
 	if (strcmp(key, "mac") == 0)
@@ -219,6 +221,24 @@ static int nic_part(void *dev, const char *key, const char *value, struct pvb_er
 	return unknown_part(key, err);
 }
 
+int xen_nic_parse(const struct xl_conf *conf, const char *const *specs, int nr, libxl_device_nic *nic,
+		  struct pvb_error *err)
+{
+	int rc = 0;
+
+	if (conf->vif_script)
+		set_text(&nic->script, conf->vif_script);
+	if (conf->vif_bridge)
+		set_text(&nic->bridge, conf->vif_bridge);
+	if (conf->vif_gatewaydev)
+		set_text(&nic->gatewaydev, conf->vif_gatewaydev);
+	if (conf->vif_backend)
+		set_text(&nic->backend_domname, conf->vif_backend);
+	for (int i = 0; i < nr && !rc; i++)
+		rc = each_part("vif", specs[i], nic, nic_part, err);
+	return rc;
+}
+
 static int add_nic(struct pvl *p, const struct xl_conf *conf, const char *spec, libxl_domain_config *dc,
 		   struct pvb_error *err)
 {
@@ -228,15 +248,7 @@ static int add_nic(struct pvl *p, const struct xl_conf *conf, const char *spec, 
 		return pvb_err(err, -ENOMEM, "vif: out of memory");
 	libxl_device_nic_init(nic);
 	nic->devid = dc->num_nics - 1;
-	if (conf->vif_script)
-		set_text(&nic->script, conf->vif_script);
-	if (conf->vif_bridge)
-		set_text(&nic->bridge, conf->vif_bridge);
-	if (conf->vif_gatewaydev)
-		set_text(&nic->gatewaydev, conf->vif_gatewaydev);
-	if (conf->vif_backend)
-		set_text(&nic->backend_domname, conf->vif_backend);
-	return each_part("vif", spec, nic, nic_part, err);
+	return xen_nic_parse(conf, &spec, 1, nic, err);
 }
 
 /* --- PCI --------------------------------------------------------------------------------------------- */

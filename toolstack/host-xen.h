@@ -75,6 +75,17 @@ int xen_block_attach(struct host *h, uint32_t domid, const char *const *specs, i
 		     struct json_object **out, struct pvb_error *err);
 int xen_block_detach(struct host *h, uint32_t domid, const char *vdev, bool force, int timeout_ms,
 		     struct pvb_error *err);
+/* One NIC, from parts of a specification, with xl.conf's defaults.  devid stays -1 unless said. */
+int xen_nic_parse(const struct xl_conf *conf, const char *const *specs, int nr, libxl_device_nic *nic,
+		  struct pvb_error *err);
+int xen_nic_served(struct host *h, const libxl_device_nic *nic, struct pvb_error *err); /* as of a disk */
+int xen_nic_list(struct host *h, uint32_t domid, struct nic_info **out, unsigned *nr, struct pvb_error *err);
+int xen_nic_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,
+		   struct json_object **out, struct pvb_error *err);
+int xen_nic_detach(struct host *h, uint32_t domid, const char *which, bool force, int timeout_ms,
+		   struct pvb_error *err);
+int xen_nic_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
+		 struct pvb_error *err);
 int xen_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
 		   struct pvb_error *err);
 #endif

@@ -3,7 +3,9 @@
 #include "config.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 #include "host.h"
 #include "offer.h"
@@ -58,6 +60,26 @@ unsigned block_find(const struct block_info *list, unsigned nr, const char *vdev
 	if (pvb_vdev_parse(vdev, &devid, NULL))
 		return nr;
 	for (i = 0; i < nr && list[i].devid != devid; i++)
+		;
+	return i;
+}
+
+void nic_list_free(struct nic_info *list, unsigned nr)
+{
+	for (unsigned i = 0; list && i < nr; i++) {
+		free(list[i].backend_path);
+		free(list[i].port);
+	}
+	free(list);
+}
+
+unsigned nic_find(const struct nic_info *list, unsigned nr, const char *which)
+{
+	uint64_t devid = UINT64_MAX;
+	unsigned i;
+
+	pvb_parse_u64(which, 0, UINT32_MAX, &devid);
+	for (i = 0; i < nr && list[i].devid != devid && strcasecmp(list[i].mac, which) != 0; i++)
 		;
 	return i;
 }
@@ -135,5 +157,27 @@ struct json_object *block_json(const struct block_info *b)
 	out_str(row, "provider", b->provider);
 	out_bool(row, "readonly", b->readonly);
 	out_bool(row, "cdrom", b->cdrom);
+	return row;
+}
+
+struct json_object *nic_json(const struct nic_info *n)
+{
+	struct json_object *row = out_obj();
+	char refs[32];
+
+	snprintf(refs, sizeof(refs), "%5d/%d", n->tx_ring_ref, n->rx_ring_ref);
+	out_int(row, "devid", n->devid);
+	out_str(row, "mac", n->mac);
+	out_int(row, "backend_domid", n->backend_domid);
+	out_int(row, "domid", n->domid);
+	out_int(row, "state", n->front_state);
+	out_str(row, "front_state", n->front_state < 0 ? NULL : pvb_state_name(n->front_state));
+	out_str(row, "back_state", n->back_state < 0 ? NULL : pvb_state_name(n->back_state));
+	out_int(row, "event_channel", n->event_channel);
+	out_int(row, "tx_ring_ref", n->tx_ring_ref);
+	out_int(row, "rx_ring_ref", n->rx_ring_ref);
+	out_str(row, "ring_refs", refs);
+	out_str(row, "backend_path", n->backend_path);
+	out_str(row, "port", n->port);
 	return row;
 }

@@ -54,6 +54,14 @@ struct block_info {
 	bool readonly, cdrom;
 };
 
+struct nic_info {
+	uint32_t devid, backend_domid, domid; /* domid: of the front end */
+	char mac[18];
+	int front_state, back_state;      /* -1: no node */
+	int event_channel, tx_ring_ref, rx_ring_ref; /* -1: no node (several queues, or a channel for each direction) */
+	char *backend_path, *port;        /* port: where frames go: a bridge, or a port of pvbackd; may be NULL */
+};
+
 struct host_ops {
 	const char *name;
 	int (*open)(struct pvl *p, const char *spec, struct host **out, struct pvb_error *err);
@@ -95,6 +103,15 @@ struct host_ops {
 	int (*block_plan)(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
 			  struct pvb_error *err);
 
+	/* The same for NICs.  which: devid or MAC address. */
+	int (*nic_list)(struct host *h, uint32_t domid, struct nic_info **out, unsigned *nr, struct pvb_error *err);
+	int (*nic_attach)(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait,
+			  int timeout_ms, struct json_object **out, struct pvb_error *err);
+	int (*nic_detach)(struct host *h, uint32_t domid, const char *which, bool force, int timeout_ms,
+			  struct pvb_error *err);
+	int (*nic_plan)(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
+			struct pvb_error *err);
+
 	const char *(*store_spec)(struct host *h);           /* for pvb_store_open() */
 	struct pvb_store *(*store)(struct host *h);          /* open; NULL if it could not be */
 	void (*ctl_path)(struct host *h, char *buf, size_t len); /* pvbackd's control socket */
@@ -113,4 +130,8 @@ unsigned block_find(const struct block_info *list, unsigned nr, const char *vdev
 void dom_flags(const struct dom_info *d, char flags[7]);
 struct json_object *dom_json(const struct dom_info *d);
 struct json_object *block_json(const struct block_info *b);
+void nic_list_free(struct nic_info *list, unsigned nr);
+/* The NIC that a text (0, 00:16:3e:...) means: its index, or nr. */
+unsigned nic_find(const struct nic_info *list, unsigned nr, const char *which);
+struct json_object *nic_json(const struct nic_info *n);
 #endif

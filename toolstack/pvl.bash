@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# bash completion for pvl.  Commands and options come from pvl's own table, domains and disks from the host.
+# bash completion for pvl.  Commands and options come from pvl's own table, domains, disks and NICs from the host.
 
 _pvl_complete()
 {
@@ -35,6 +35,8 @@ _pvl_complete()
 		COMPREPLY=($(compgen -f -- "$cur"))
 	elif [[ $nr == 1 && ( $cmd == block-detach || $cmd == stats ) ]]; then
 		COMPREPLY=($(compgen -W "$("${pvl[@]}" block-list --names "$domain" 2>/dev/null)" -- "$cur"))
+	elif [[ $nr == 1 && $cmd == network-detach ]]; then
+		COMPREPLY=($(compgen -W "$("${pvl[@]}" network-list --names "$domain" 2>/dev/null)" -- "$cur"))
 	elif [[ $nr == 1 && $cmd == trigger ]]; then
 		COMPREPLY=($(compgen -W 'nmi reset init power sleep s3resume' -- "$cur"))
 	elif [[ $cmd != info && $cmd != doctor && $cmd != vm-list && $cmd != help ]]; then

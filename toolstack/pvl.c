@@ -69,6 +69,10 @@ static const struct opt block_list_opts[] = {
 	{ "names", 0, NULL, "device names only, one a line" },
 	{ 0 }
 };
+static const struct opt network_list_opts[] = {
+	{ "names", 0, NULL, "device numbers only, one a line" },
+	{ 0 }
+};
 static const struct opt stats_opts[] = {
 	{ "prometheus", 0, NULL, "as Prometheus text" },
 	{ "socket", 0, "PATH", "pvbackd's control socket" },
@@ -113,7 +117,12 @@ const struct cmd pvl_commands[] = {
 	{ "block-detach", cmd_block_detach, 2, 2, "DOMAIN DEVICE", "remove a disk",
 	  "A guest that does not let go in time keeps it, whole; --force takes it away.", NULL },
 	{ "block-list", cmd_block_list, 1, 64, "DOMAIN...", "list disks", NULL, block_list_opts },
-	{ "stats", cmd_stats, 0, 2, "[DOMAIN [DEVICE]]", "counters of the disks that pvbackd serves", NULL,
+	{ "network-attach", cmd_network_attach, 1, 32, "DOMAIN [KEY=VALUE]...", "add a NIC",
+	  "Succeeds when both ends are connected; otherwise the device is taken away again.", attach_opts },
+	{ "network-detach", cmd_network_detach, 2, 2, "DOMAIN NUMBER|MAC", "remove a NIC", NULL, NULL },
+	{ "network-list", cmd_network_list, 1, 64, "DOMAIN...", "list NICs", NULL, network_list_opts },
+	{ "stats", cmd_stats, 0, 2, "[DOMAIN [DEVICE]]", "counters of the disks and NICs that pvbackd serves",
+	  "DEVICE is a disk (xvda, 51712), or vifNUMBER for a NIC.",
 	  stats_opts },
 	{ "doctor", cmd_doctor, 0, 0, "", "look for what is wrong with this host's devices",
 	  "Changes nothing.  Exit status 0: all well; 1: there are findings.", NULL },

@@ -151,6 +151,13 @@ static int64_t number(struct json_object *obj, const char *key)
 	return json_object_object_get_ex(obj, key, &v) ? json_object_get_int64(v) : 0;
 }
 
+static bool is_nic(struct json_object *dev)
+{
+	struct json_object *v;
+
+	return json_object_object_get_ex(dev, "class", &v) && v && strcmp(json_object_get_string(v), "vif") == 0;
+}
+
 static void labels(struct json_object *dev, struct json_object *queue)
 {
 	struct json_object *vdev = NULL;
@@ -166,7 +173,7 @@ static void each_queue(struct json_object *devices,
 	for (size_t d = 0; d < json_object_array_length(devices); d++) {
 		struct json_object *dev = json_object_array_get_idx(devices, d), *queues;
 
-		if (!json_object_object_get_ex(dev, "queues", &queues) || !json_object_is_type(queues, json_type_array))
+		if (is_nic(dev) || !json_object_object_get_ex(dev, "queues", &queues) || !json_object_is_type(queues, json_type_array))
 			continue;
 		for (size_t i = 0; i < json_object_array_length(queues); i++)
 			fn(dev, json_object_array_get_idx(queues, i), arg);
@@ -200,6 +207,41 @@ static void one_per_op(struct json_object *dev, struct json_object *q, const voi
 	}
 }
 
+/* One counter of all NICs' queues.  pvbackd names them. */
+static void nic_metric(struct json_object *devices, const char *key)
+{
+	printf("# TYPE pvbus_vif_%s_total counter\n", key);
+	for (size_t d = 0; d < json_object_array_length(devices); d++) {
+		struct json_object *dev = json_object_array_get_idx(devices, d), *queues;
+
+		if (!is_nic(dev) || !json_object_object_get_ex(dev, "queues", &queues))
+			continue;
+		for (size_t i = 0; i < json_object_array_length(queues); i++) {
+			struct json_object *q = json_object_array_get_idx(queues, i);
+
+			printf("pvbus_vif_%s_total{domid=\"%" PRId64 "\",devid=\"%" PRId64 "\",queue=\"%" PRId64 "\"} %" PRId64 "\n",
+			       key, number(dev, "domid"), number(dev, "devid"), number(q, "id"), number(q, key));
+		}
+	}
+}
+
+static void nic_metrics(struct json_object *devices)
+{
+	struct json_object *queues;
+
+	for (size_t d = 0; d < json_object_array_length(devices); d++) {
+		struct json_object *dev = json_object_array_get_idx(devices, d);
+
+		if (!is_nic(dev) || !json_object_object_get_ex(dev, "queues", &queues) || !json_object_array_length(queues))
+			continue;
+		json_object_object_foreach(json_object_array_get_idx(queues, 0), key, value) {
+			if (strcmp(key, "id") != 0 && value)
+				nic_metric(devices, key);
+		}
+		return;
+	}
+}
+
 void statscli_prometheus(struct json_object *devices)
 {
 	static const struct metric per_op[] = {
@@ -229,4 +271,5 @@ void statscli_prometheus(struct json_object *devices)
 		       per_queue[i].type);
 		each_queue(devices, one, &per_queue[i]);
 	}
+	nic_metrics(devices);
 }
