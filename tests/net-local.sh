@@ -1,0 +1,222 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Synthetic NICs from one end to the other without Xen: two process guests, each with a network namespace of its own,
+# talk to each other over a switch inside pvbackd, and to a Linux bridge on the host side by a TAP.
+#   tests/net-local.sh [--show]     --show prints each command before it runs, and what it says
+# Everything happens in network namespaces of its own; that takes the right to make them (root, or user namespaces).
+# With PVBUS_BUILD=DIR the programs are those of that build tree; else of $abs_top_builddir, else installed ones.
+set -euo pipefail
+
+show=""
+[ "${1:-}" != --show ] || show=yes
+build=${PVBUS_BUILD:-${abs_top_builddir:-}}
+[ -z "$build" ] || PATH=$build/backend:$build/bus:$build/toolstack:$build/frontend/user:$PATH
+PATH=$PATH:/usr/sbin:/sbin
+for tool in pvlocald pvbackd pvl pvguest; do
+	command -v $tool >/dev/null || { echo "FAIL: $tool is not built"; exit 1; }
+done
+for tool in ip python3 unshare nsenter; do
+	command -v $tool >/dev/null || { echo "SKIP: no $tool (apt-get install iproute2 python3 util-linux)"; exit 77; }
+done
+[ -c /dev/net/tun ] || { echo "SKIP: no /dev/net/tun"; exit 77; }
+if [ -z "${NET_LOCAL_INSIDE:-}" ]; then
+	user=()
+	[ "$(id -u)" -eq 0 ] || user=(--user --map-root-user)
+	unshare "${user[@]}" --net true 2>/dev/null || { echo "SKIP: no network namespace may be made here"; exit 77; }
+	NET_LOCAL_INSIDE=yes exec unshare "${user[@]}" --net --mount "$0" "$@"
+fi
+
+dir=$(mktemp -d /tmp/pvbus-net.XXXXXX)
+cd "$dir"
+fabric=$dir/fabric backd="" holders=()
+export PVBUS_HV=local:$fabric
+stop() {
+	kill "$1" 2>/dev/null || return 0
+	for ((i = 0; i < 50; i++)); do
+		kill -0 "$1" 2>/dev/null || return 0
+		sleep 0.1
+	done
+	kill -9 "$1" 2>/dev/null || true
+}
+cleanup() {
+	local rc=$?
+
+	trap - EXIT
+	[ $rc -eq 0 ] || [ -n "$show" ] || { echo "---- pvbackd:"; cat pvbackd.log; echo "---- guests:"; cat fabric/log/*.log; } 2>/dev/null
+	for g in one two; do timeout 20 pvl --host "local:$fabric" destroy $g >/dev/null 2>&1 || true; done
+	[ -z "$backd" ] || { kill "$backd" && wait "$backd"; } 2>/dev/null || true
+	[ ! -s localpid ] || stop "$(cat localpid)"
+	for h in "${holders[@]}"; do stop "$h"; done
+	cd /
+	umount "$dir"/netns-* 2>/dev/null || true
+	rm -rf "$dir"
+	exit $rc
+}
+trap cleanup EXIT
+
+title() { [ -z "$show" ] || printf '\n-- %s\n' "$*"; }
+# run COMMAND...: shown as a person would type it, its output indented.
+run() {
+	if [ -n "$show" ]; then
+		printf '   $ %s\n' "${*//$dir\//}"
+		"$@" 2>&1 | sed "s|$dir/||g; s/^/   /"
+	else
+		"$@" >out.log 2>&1 || { echo "FAIL: $*"; cat out.log; return 1; }
+	fi
+}
+fail() { echo "FAIL: $*"; exit 1; }
+# in_guest NAME COMMAND...: in the network namespace of that guest
+in_guest() {
+	local name=$1
+	shift
+	nsenter --net="$dir/netns-$name" "$@"
+}
+
+cat >net.py <<-'END'
+	# serve FILE | fetch HOST FILE: a file over TCP.  ping HOST COUNT SECONDS: as ping(8), which may not be installed
+	import os, socket, struct, sys, time
+	def ping(host, count, limit):
+	    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+	    s.connect((host, 0))
+	    times = []
+	    for seq in range(count):
+	        body = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xffff, seq) + bytes(56)
+	        total = sum(struct.unpack("!32H", body))
+	        total = (total & 0xffff) + (total >> 16)
+	        body = body[:2] + struct.pack("!H", 0xffff & ~((total & 0xffff) + (total >> 16))) + body[4:]
+	        began = time.monotonic()
+	        s.send(body)
+	        while (left := began + limit - time.monotonic()) > 0:
+	            s.settimeout(left)
+	            try:
+	                got = s.recv(2048)[20:]
+	            except OSError:
+	                break
+	            if got[0] == 0 and got[4:8] == body[4:8]:
+	                times.append((time.monotonic() - began) * 1000)
+	                break
+	    print(f"{host}: {count} sent, {len(times)} answered, {min(times, default=0):.2f} to {max(times, default=0):.2f} ms")
+	    sys.exit(len(times) != count)
+	if sys.argv[1] == "ping":
+	    ping(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+	elif sys.argv[1] == "serve":
+	    s = socket.create_server(("0.0.0.0", 7777))
+	    open("serving", "w").close()
+	    while True:
+	        c, _ = s.accept()
+	        with c, open(sys.argv[2], "rb") as f:
+	            c.sendfile(f)
+	else:
+	    with socket.create_connection((sys.argv[2], 7777), 10) as c, open(sys.argv[3], "wb") as f:
+	        while data := c.recv(1 << 20):
+	            f.write(data)
+END
+# transfer WHERE HOST WHAT: fetch the big file and compare
+transfer() {
+	local t=$EPOCHREALTIME
+
+	$1 python3 net.py fetch "$2" got || fail "$3: no transfer"
+	[ "$(sha256sum <got)" = "$(sha256sum <big)" ] || fail "$3: the sums differ"
+	[ -z "$show" ] || awk -v a="$t" -v b="$EPOCHREALTIME" -v n="$(stat -c %s big)" -v w="$3" \
+		'BEGIN { printf "   %s: %d MiB by TCP, equal SHA-256, %.0f MiB/s with everything\n", w, n / 1048576, n / 1048576 / (b - a) }'
+}
+
+title "The bus, the back ends."
+run pvlocald --dir "$fabric" --pidfile "$dir/localpid"
+[ -z "$show" ] || echo '   $ pvbackd &'
+mkfifo ready
+pvbackd --ready-fd 3 3>ready 2>pvbackd.log &
+backd=$!
+cat ready
+kill -0 $backd 2>/dev/null || fail "pvbackd did not start"
+
+title "Two guests that are processes, each with a network namespace: eth0 on a TAP of the host, eth1 on the switch \"lan\"."
+n=0
+for g in one two; do
+	n=$((n + 1))
+	touch "netns-$g"
+	unshare --net="$dir/netns-$g" true || fail "no network namespace for guest $g"
+	cat >$g.cfg <<-END
+		name  = "$g"
+		memory = 64
+		guest = "pvguest --nic 0,ifname=eth0,netns=$dir/netns-$g --nic 1,ifname=eth1,netns=$dir/netns-$g --pidfile $dir/pid-$g"
+		vif   = [ "mac=00:16:3e:09:00:0$n,port=tap", "mac=00:16:3e:08:00:0$n,port=switch:lan" ]
+	END
+	[ -z "$show" ] || [ $g = two ] || sed "s|$dir/||g; s/^/   /" $g.cfg
+	run pvl --host "local:$fabric" create "$dir/$g.cfg"
+done
+for g in one two; do
+	for ((i = 0; i < 150; i++)); do # it writes the file when its NICs are live
+		[ ! -s pid-$g ] || break
+		sleep 0.1
+	done
+	[ -s pid-$g ] || fail "the NICs of guest $g did not connect within 15 s"
+done
+run pvl --host "local:$fabric" network-list one two
+
+title "Addresses; a bridge on the host's side, as vif-bridge would plug it."
+run ip link set lo up
+run ip link add br0 type bridge
+run ip link set br0 up
+run ip address add 10.9.0.1/24 dev br0
+n=0
+for g in one two; do
+	n=$((n + 1))
+	id=$(pvl --host "local:$fabric" domid $g)
+	run ip link set "vif$id.0" master br0
+	run ip link set "vif$id.0" up
+	for e in 0 1; do
+		in_guest $g ip address add 10.$((9 - e)).0.1$n/24 dev eth$e
+		in_guest $g ip link set eth$e up
+	done
+done
+
+title "Ping: host to guest, guest to guest over the bridge, guest to guest over the switch."
+# the bridge's ports take part as soon as their carrier is known
+for ((i = 0; i < 50; i++)); do ! python3 net.py ping 10.9.0.11 1 0.2 >/dev/null 2>&1 || break; done
+run python3 net.py ping 10.9.0.11 3 5
+run in_guest one python3 net.py ping 10.9.0.12 3 5
+run in_guest one python3 net.py ping 10.8.0.12 3 5
+
+title "A file of 32 MiB over TCP."
+head -c 32M /dev/urandom >big
+nsenter --net="$dir/netns-one" python3 net.py serve big >/dev/null 2>&1 & # nsenter becomes it
+holders+=($!)
+for ((i = 0; i < 100; i++)); do
+	[ ! -e serving ] || break
+	sleep 0.05
+done
+transfer "" 10.9.0.11 "guest -> host, TAP"
+transfer "in_guest two" 10.9.0.11 "guest -> guest, TAPs and bridge"
+transfer "in_guest two" 10.8.0.11 "guest -> guest, switch"
+rm serving
+stop "${holders[0]}"
+python3 net.py serve big >/dev/null 2>&1 &
+holders+=($!)
+for ((i = 0; i < 100; i++)); do
+	[ ! -e serving ] || break
+	sleep 0.05
+done
+transfer "in_guest one" 10.9.0.1 "host -> guest, TAP"
+
+title "Counters; detach, and nothing is left."
+run pvl --host "local:$fabric" stats
+id=$(pvl --host "local:$fabric" domid one)
+run pvl --host "local:$fabric" network-detach one 0
+for ((i = 0; i < 50; i++)); do
+	[ -e "/sys/class/net/vif$id.0" ] || ip link show "vif$id.0" >/dev/null 2>&1 || break
+	sleep 0.1
+done
+! ip link show "vif$id.0" >/dev/null 2>&1 || fail "the TAP vif$id.0 is left"
+run pvl --host "local:$fabric" destroy one two
+for ((i = 0; i < 50; i++)); do
+	ip -brief link | grep -q '^vif' || break
+	sleep 0.1
+done
+! ip -brief link | grep '^vif' || fail "TAPs are left"
+kill "$backd" || fail "pvbackd has died"
+wait "$backd" || fail "pvbackd ended with status $?: $(tail -n 3 pvbackd.log)"
+backd=""
+echo
+echo "PASS: two guests, host, bridge and switch: pings answered, 4 x 32 MiB over TCP, every byte is the same"
