@@ -5,6 +5,7 @@
 #include "nic-impl.h"
 
 #define BUDGET (4 * NIC_SLOTS)
+#define BATCH  (NIC_SLOTS / 4) /* received before the buffers are given back: a back end without buffers drops */
 
 /* --- pages ------------------------------------------------------------------------------------------ */
 
@@ -162,13 +163,16 @@ uint32_t pvf_nicq_drain(struct pvf_nicq *q)
 	int n, more = 0;
 
 	do {
-		n = poll_once(q, BUDGET - done);
+		n = poll_once(q, BATCH);
 		if (n < 0)
 			return done;
 		done += (uint32_t)n;
 		pvf_nicq_push(q); /* early, so that the back end goes on while we do */
-		if (nic->opt.polled || done >= BUDGET)
+		if (done >= BUDGET)
 			break;
+		more = n; /* there may well be more: no event yet */
+		if (n >= (int)BATCH || nic->opt.polled)
+			continue;
 		n = pvf_nic_tx_rearm(q);
 		more = n < 0 ? n : pvf_nic_rx_rearm(q);
 		if (more < 0)

@@ -119,10 +119,11 @@ static int make_tap(struct nic *n, struct pvb_error *err)
 {
 	const struct pvf_nic_info *info = pvf_nic_info(n->nic);
 	struct tap_config cfg = { .queues = info->queues, .mtu = info->mtu };
-	char name[16];
+	char name[32];
 	int rc;
 
-	snprintf(name, sizeof(name), "pv%u", pvf_nic_devid(n->nic));
+	/* several guests may share a namespace; what is too long the kernel refuses */
+	snprintf(name, sizeof(name), "pv%u.%u", pvf_guest_domid(n->p->guest), pvf_nic_devid(n->nic));
 	cfg.ifname = n->choice->ifname[0] != '\0' ? n->choice->ifname : name;
 	cfg.netns = n->choice->netns[0] != '\0' ? n->choice->netns : NULL;
 	memcpy(cfg.mac, info->mac, sizeof(cfg.mac));

@@ -28,7 +28,7 @@
 struct nic_choice {
 	bool all;                /* "all": those not named */
 	uint32_t devid;
-	char ifname[16], netns[128]; /* "": pv<devid>, our own */
+	char ifname[16], netns[128]; /* "": pv<domid>.<devid>, our own */
 	bool no_tap;
 	struct pvf_nic_options nic;
 };

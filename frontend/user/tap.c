@@ -100,13 +100,17 @@ static int make_in(struct tap *tap, const struct tap_config *cfg, struct pvb_err
 
 int tap_new(struct tap **out, const struct tap_config *cfg, struct pvb_error *err)
 {
-	struct tap *tap = calloc(1, sizeof(*tap));
+	struct tap *tap;
 	int rc;
 
+	if (strlen(cfg->ifname) >= sizeof(tap->name))
+		return pvb_err(err, -EINVAL, "interface %.60s: the name has more than %zu bytes", cfg->ifname,
+			       sizeof(tap->name) - 1);
+	tap = calloc(1, sizeof(*tap));
 	if (tap == NULL)
 		return pvb_err(err, -ENOMEM, "out of memory");
 	tap->sock = -1;
-	snprintf(tap->name, sizeof(tap->name), "%s", cfg->ifname);
+	strcpy(tap->name, cfg->ifname);
 	rc = cfg->netns != NULL ? make_in(tap, cfg, err) : make(tap, cfg, err);
 	if (rc < 0) {
 		tap_free(tap);
