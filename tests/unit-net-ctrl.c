@@ -332,6 +332,41 @@ static void all_or_nothing(void **state)
 	rnic_free(&nic);
 }
 
+/* References whose places in the table crowd: what is left is found after each that goes. */
+static void a_crowded_table(void **state)
+{
+	struct xen_netif_gref *list, all[NIF_MAX_GREFS];
+	struct gref_table *t;
+	unsigned nr = 0;
+	uint64_t seed = 1;
+
+	rnic_connect(&rig, &nic, &(struct rnic_options){ .ctrl = true, .tx_pages = 6000 });
+	list = list_of(0);
+	for (unsigned i = 1; i < 6000; i++)
+		if (((rnic_gref(&nic, i) * 0x9e3779b1u) >> 16 & 2047) / 32 == 63) /* as gref.c has it; round the end, too */
+			all[nr++] = (struct xen_netif_gref){ .ref = rnic_gref(&nic, i) };
+	assert_in_range(nr, 40, NIF_MAX_GREFS);
+	for (unsigned round = 0; round < 3; round++) {
+		memcpy(list, all, nr * sizeof(all[0]));
+		assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING, 0, rnic_gref(&nic, 0), nr), OK);
+		t = nic.nif->queues[0].grefs;
+		for (unsigned left = nr; left > 0; left--) {
+			unsigned at = rnd(&seed) % left;
+			struct xen_netif_gref gone = all[at];
+
+			all[at] = all[left - 1];
+			all[left - 1] = gone;
+			list[0] = gone;
+			assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING, 0, rnic_gref(&nic, 0), 1), OK);
+			assert_int_equal(list[0].status, OK);
+			for (unsigned i = 0; i < nr; i++)
+				assert_int_equal(gref_find(t, all[i].ref, true) != NULL, i < left - 1);
+		}
+		assert_int_equal(nic.stats.grefs_mapped, 0);
+	}
+	rnic_free(&nic);
+}
+
 static void not_offered(void **state)
 {
 	struct nif_config cfg = { .gref_tables = false };
@@ -425,6 +460,7 @@ int main(void)
 		cmocka_unit_test(mapping_is_checked_before_it_is_used),
 		cmocka_unit_test(staged_both_ways),
 		cmocka_unit_test(all_or_nothing),
+		cmocka_unit_test(a_crowded_table),
 		cmocka_unit_test(not_offered),
 		cmocka_unit_test(a_readonly_page_is_not_written),
 		cmocka_unit_test(pools),

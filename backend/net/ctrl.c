@@ -183,7 +183,8 @@ static uint32_t carry_out(struct nif *nif, const struct xen_netif_ctrl_request *
 	return XEN_NETIF_CTRL_STATUS_NOT_SUPPORTED;
 }
 
-static void serve_one(struct nif *nif)
+/* What it cost, of NIF_CTRL_BUDGET: a list of grants may mean hundreds of system calls. */
+static unsigned serve_one(struct nif *nif)
 {
 	struct pvb_ring *ring = &nif->ctrl.ring;
 	struct xen_netif_ctrl_request r;
@@ -200,12 +201,14 @@ static void serve_one(struct nif *nif)
 	pvb_ring_back_put(ring, &rsp, sizeof(rsp));
 	if (pvb_ring_back_push(ring))
 		pvb_event_notify(nif->ctrl.event);
+	return r.type == XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING || r.type == XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING ?
+		NIF_CTRL_BUDGET : 1;
 }
 
 void ctrl_run(struct nif *nif)
 {
 	struct pvb_ring *ring = &nif->ctrl.ring;
-	unsigned budget = NIF_CTRL_BUDGET;
+	unsigned spent = 0;
 	int n;
 
 	while (nif->ctrl.ready && !nif->broken) {
@@ -219,9 +222,9 @@ void ctrl_run(struct nif *nif)
 		}
 		if (n == 0)
 			nif->ctrl.ready = false;
-		for (; n > 0 && budget > 0; n--, budget--)
-			serve_one(nif);
-		if (budget == 0)
+		for (; n > 0 && spent < NIF_CTRL_BUDGET; n--)
+			spent += serve_one(nif);
+		if (spent >= NIF_CTRL_BUDGET)
 			return; /* stays ready: others have their turn first */
 	}
 }
