@@ -86,6 +86,9 @@ static int prepare(struct vif *v, struct pvb_error *err)
 	nic_of(v, &nic, ifname);
 	rc = port_prepare(v->port, &nic, v->fds, &v->nr_fds, err);
 	v->prepared = rc == 0;
+	/* one of that name, of a device that has just gone, may have been on its way out: now it stays */
+	if (v->prepared && is_tap(v) && v->nr_fds > 0 && ioctl(v->fds[0], TUNSETPERSIST, 1) < 0)
+		log_warn("%s: its TAP will not outlive pvbackd: %s", device_name(&v->dev), strerror(errno));
 	return rc;
 }
 

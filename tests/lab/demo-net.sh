@@ -1,0 +1,135 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Stock guests on real Xen with NICs that pvbackd serves: Debian's kernel and its xen-netfront, created by unmodified
+# xl.  eth0 hangs on a Linux bridge in dom0 by Debian's own vif-bridge script, eth1 on a switch inside pvbackd by
+# vif-pvbus.  Frames, a file over HTTP, and iperf3 (lab/run --with-fio) between the guests and with dom0, by both.
+#   lab/run --with-fio tests/lab/demo-net.sh [MIB [ROUNDS]]
+# shellcheck source=lab/dom0/functions.sh
+. "$LAB/functions.sh"
+mib=${1:-32} rounds=${2:-10}
+
+show() { echo; echo "   # $*"; }
+indent() { sed 's/^/   /'; }
+since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'; }
+
+mkdir -p /var/log/pvbus
+modprobe tun && modprobe bridge || exit
+show "brctl addbr xenbr0; ip addr add 10.9.0.1/24 dev xenbr0"
+brctl addbr xenbr0 && ip link set xenbr0 up && ip addr add 10.9.0.1/24 dev xenbr0 || exit
+show "pvbackd &       xen-netback is not loaded: $(lsmod | grep -c xen_netback) of it"
+pvbackd 2>/var/log/pvbus/pvbackd.log &
+backd=$!
+wait_for '[ -S /run/pvbackd/ctl ]' 10 "pvbackd's socket" || exit 1
+
+# what each guest does at its start: addresses, a file, a web server
+cat >/tmp/guest.sh <<-'END'
+	set -e
+	n=$(hostname | tr -dc 0-9)
+	ip addr add 10.9.0.1$n/24 dev eth0
+	ip link set eth0 up
+	ip addr add 10.8.0.1$n/24 dev eth1
+	ip link set eth1 up
+	mkdir -p /www
+	dd if=/dev/urandom of=/www/file bs=1M count=$(cat /root/mib) 2>/dev/null
+	sha256sum </www/file >/www/sum
+	httpd -h /www
+	dmesg | grep -iE 'netfront|eth[01]' || true
+END
+echo "$mib" >/root/mib
+
+fio=()
+[ ! -e /guest/fio ] || fio=(--fio)
+for n in 1 2; do
+	show "xl create net$n.cfg       # stock kernel; vif = [ \"bridge=xenbr0\", \"script=vif-pvbus,bridge=switch:lan\" ]"
+	t=$EPOCHREALTIME
+	guest_create net$n pv --mem $((128 + 2 * mib)) --vcpus 2 --script /tmp/guest.sh --file /root/mib \
+		"${fio[@]}" --vif "bridge=xenbr0,mac=00:16:3e:09:00:0$n" \
+		--vif "script=vif-pvbus,bridge=switch:lan,mac=00:16:3e:08:00:0$n" || exit 1
+	echo "   created after $(since "$t")"
+	guest_wait net$n 300 || { cat /var/log/pvbus/pvbackd.log; lab_fail "net$n: status $?"; }
+done
+id1=$(guest_id net1)
+show "xl network-list net1"
+xl network-list net1 | indent
+show "bridge link"
+bridge link | indent
+[ -d "/sys/class/net/xenbr0/brif/vif$id1.0" ] || lab_fail "vif$id1.0 is not on the bridge"
+[ ! -e "/sys/class/net/vif$id1.1" ] || lab_fail "a NIC on a switch has an interface in dom0"
+
+show "ping: dom0 -> guest over the bridge, guest -> guest over the bridge and over the switch"
+ping -c 3 -W 5 10.9.0.11 | tail -n 2 | indent || exit 1
+ping -c 1 -W 5 10.9.0.12 >/dev/null || lab_fail "net2 does not answer dom0"
+guest_exec net1 'ping -c 3 -W 5 10.9.0.12' >/tmp/out || { cat /tmp/out; lab_fail "bridge: net1 does not reach net2"; }
+tail -n 2 /tmp/out | indent
+guest_exec net1 'ping -c 3 -W 5 10.8.0.12' >/tmp/out || { cat /tmp/out; lab_fail "switch: net1 does not reach net2"; }
+tail -n 2 /tmp/out | indent
+
+# fetch WHERE WHAT URL: the file and its sum, by HTTP
+fetch() {
+	local t=$EPOCHREALTIME sum want command="wget -q -O - http://$3/file | sha256sum; wget -q -O - http://$3/sum"
+	if [ "$1" = dom0 ]; then bash -c "$command" >/tmp/out; else guest_exec "$1" "$command" 300 >/tmp/out; fi || lab_fail "$2: $(cat /tmp/out)"
+	{ read -r sum _; read -r want _; } </tmp/out
+	[ -n "$sum" ] && [ "$sum" = "$want" ] || lab_fail "$2: sums differ: $sum, $want"
+	echo "   $2: $mib MiB by HTTP, equal SHA-256, $(since "$t")"
+}
+show "a file of $mib MiB over HTTP"
+fetch dom0 "net1 -> dom0, bridge" 10.9.0.11
+fetch net2 "net1 -> net2, bridge" 10.9.0.11
+fetch net2 "net1 -> net2, switch" 10.8.0.11
+mkdir -p /www && dd if=/dev/urandom of=/www/file bs=1M count="$mib" 2>/dev/null && sha256sum </www/file >/www/sum
+busybox httpd -f -p 10.9.0.1:80 -h /www &
+httpd=$!
+wait_for 'wget -q -O /dev/null http://10.9.0.1/sum' 10 "dom0's web server" || exit 1
+fetch net1 "dom0 -> net1, bridge" 10.9.0.1
+kill $httpd
+
+if [ -e /guest/fio ]; then
+	show "iperf3 (emulated processors: only that it works)"
+	guest_exec net2 'iperf3 -s -D' || exit 1
+	for where in "10.9.0.12 bridge" "10.8.0.12 switch"; do
+		for kind in "" "-u -b 50M -l 1400"; do
+			guest_exec net1 "iperf3 -c ${where% *} -t 3 $kind" 120 >/tmp/out || { cat /tmp/out; lab_fail "iperf3 $where $kind"; }
+			echo "   ${where#* } ${kind:-TCP}: $(grep -E 'receiver' /tmp/out | tail -n 1 | tr -s ' ' | cut -d' ' -f 4-)"
+		done
+	done
+	iperf3 -c 10.9.0.12 -t 3 >/tmp/out || { cat /tmp/out; lab_fail "iperf3 from dom0"; }
+	echo "   dom0 -> net2 TCP: $(grep receiver /tmp/out | tr -s ' ' | cut -d' ' -f 4-)"
+fi
+show "pvl stats"
+pvl stats | indent
+
+show "xl network-attach, network-detach: $rounds rounds"
+for ((i = 0; i < rounds; i++)); do
+	xl network-attach net1 bridge=xenbr0 mac=00:16:3e:09:00:99 >/dev/null || lab_fail "network-attach, round $i"
+	wait_node "/local/domain/0/backend/vif/$id1/2/state" 20 '[ "$value" = 4 ]' || lab_fail "round $i: the NIC does not connect"
+	xl network-detach net1 2 || lab_fail "network-detach, round $i"
+	[ ! -e "/sys/class/net/vif$id1.2" ] || wait_for "[ ! -e /sys/class/net/vif$id1.2 ]" 5 "the TAP gone" || exit 1
+done
+ping -c 1 -W 5 10.9.0.11 >/dev/null || lab_fail "net1 does not answer after that"
+
+show "xl reboot net1"
+xl reboot net1 >/dev/null || lab_fail "xl reboot"
+wait_for '[ "$(xl domid net1 2>/dev/null || echo '"$id1"')" != '"$id1"' ]' 60 "a new domain" || exit 1
+xl domid net1 >"$lab_dir/net1.id"
+rm -f "$lab_dir/net1.seq"
+guest_wait net1 || exit 1
+ping -c 1 -W 5 10.9.0.11 >/dev/null || lab_fail "net1 does not answer after its reboot"
+[ ! -e "/sys/class/net/vif$id1.0" ] || lab_fail "the TAP of the domain before is left"
+
+show "xl save net2; xl restore"
+xl save net2 /tmp/net2.save >/tmp/out 2>&1 || { cat /tmp/out; lab_fail "xl save"; }
+xl restore /tmp/net2.save >/tmp/out 2>&1 || { cat /tmp/out; lab_fail "xl restore"; }
+xl domid net2 >"$lab_dir/net2.id"
+wait_for 'ping -c 1 -W 1 10.9.0.12 >/dev/null' 30 "net2 answers dom0" || exit 1
+guest_exec net1 'for i in 1 2 3 4 5 6; do ping -c 1 -W 5 10.8.0.12 && exit; done; exit 1' 60 >/dev/null || lab_fail "switch: not after the restore"
+
+show "what is left: no domain, no device, no interface"
+guest_destroy net1 && guest_destroy net2 || exit 1
+assert_clean || exit 1
+wait_for '! ls /sys/class/net | grep -q "^vif"' 5 "no TAP" || exit 1
+lsmod | grep xen_netback && lab_fail "xen-netback was loaded"
+kill $backd
+wait $backd || lab_fail "pvbackd ended with status $?"
+echo
+echo "PASS: two guests with stock kernels on NICs of pvbackd: bridge and switch, $mib MiB each way, all sums right"
