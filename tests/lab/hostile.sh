@@ -78,7 +78,7 @@ while read -r -u "$console" line; do # progress, with the time
 done &
 t0=$EPOCHREALTIME
 rc=0
-guest_wait liar 700 || rc=$?
+guest_wait liar 1000 || rc=$?
 kill $follow
 note "told in $(since "$t0") s, pvbackd's log has $(wc -l <$log) lines"
 kill $answers 2>/dev/null || rc=1
