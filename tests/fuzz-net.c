@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Fuzzes the network protocol: a front end does and says what the input wants, and a port gets and gives frames, over a
- * hypervisor made of arrays.  A model says what must come of each packet and each frame: its bytes arrive, or each of its
- * slots is answered with an error and nothing else is touched, or the device is broken.  Faults must give one answer a slot.
+ * hypervisor made of arrays.  A model says what must come of each packet and each frame: its bytes arrive, or each of
+ * its slots is answered with an error and nothing else is touched, or the device is broken.  Faults must give one
+ * answer a slot.
  *
  * Input   steps, one byte each, then what the step takes (missing bytes are 0):
  *           step & 7  0,1,2  a packet: how, slots, total, then for each slot a page, an offset, a size
@@ -9,8 +10,9 @@
  *                     4      a frame for the guest: how, length, pieces
  *                     5      a control request: type, three numbers; a list is in page 39
  *                     6      reconnect: what the front end has, start index
- *                     7      the world: (next byte & 15) 0,1 a grant goes and comes, 2 the hypervisor fails, 3 a producer
- *                            jumps, 4 what the port does, 5 a raw slot, 6 multicast control, 7 a rate, 8 bytes in a page
+ *                     7      the world: (next byte & 15) 0,1 a grant goes and comes, 2 the hypervisor fails, 3 a
+ *                            producer jumps, 4 what the port does, 5 a raw slot, 6 multicast control, 7 a rate, 8 bytes
+ *                            in a page
  *
  * Built with --enable-fuzz (clang) it is a libFuzzer target: ./fuzz-net -max_len=600 DIR tests/corpus/net
  * Else it runs the inputs it is given (files or directories), which "make check" does with the corpus. */
@@ -39,7 +41,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define MUST(cond) do { if (!(cond)) { fprintf(stderr, "fuzz-net: line %d: %s\n", __LINE__, #cond); abort(); } } while (0)
+#define MUST(cond) \
+	do { \
+		if (!(cond)) { \
+			fprintf(stderr, "fuzz-net: line %d: %s\n", __LINE__, #cond); \
+			abort(); \
+		} \
+	} while (0)
 
 /* ---- a hypervisor of arrays ------------------------------------------------------------------------------------ */
 
@@ -63,7 +71,8 @@ static uint8_t *page_at(uint32_t page)
 	return memory + (size_t)page * PVB_PAGE_SIZE;
 }
 
-static int fake_map(struct pvb_hv *h, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable, struct pvb_map *map)
+static int fake_map(struct pvb_hv *h, uint32_t domid, const uint32_t *refs, uint32_t nr, bool writable,
+		    struct pvb_map *map)
 {
 	uint8_t *area;
 
@@ -72,8 +81,8 @@ static int fake_map(struct pvb_hv *h, uint32_t domid, const uint32_t *refs, uint
 		return -EINVAL;
 	area = mmap(NULL, 3 * PVB_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	MUST(area != MAP_FAILED);
-	MUST(mmap(area + PVB_PAGE_SIZE, PVB_PAGE_SIZE, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED | MAP_FIXED, memory_fd,
-		  (off_t)page_of(refs[0], writable) * PVB_PAGE_SIZE) != MAP_FAILED);
+	MUST(mmap(area + PVB_PAGE_SIZE, PVB_PAGE_SIZE, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED | MAP_FIXED,
+		  memory_fd, (off_t)page_of(refs[0], writable) * PVB_PAGE_SIZE) != MAP_FAILED);
 	map->addr = area + PVB_PAGE_SIZE;
 	return 0;
 }
@@ -112,12 +121,20 @@ static int fake_unmask(struct pvb_hv *h, const uint32_t *which, unsigned nr) { r
 static int fake_arena(struct pvb_hv *h, size_t bytes, void **addr) { return -ENODEV; }
 
 static const struct pvb_hv_ops fake_ops = {
-	.name = "fake", .map = fake_map, .unmap = fake_unmap, .copy = fake_copy, .evt_fd = fake_fd, .evt_bind = fake_bind,
-	.evt_unbind = fake_unbind, .evt_notify = fake_notify, .evt_take = fake_take, .evt_unmask = fake_unmask,
+	.name = "fake",
+	.map = fake_map,
+	.unmap = fake_unmap,
+	.copy = fake_copy,
+	.evt_fd = fake_fd,
+	.evt_bind = fake_bind,
+	.evt_unbind = fake_unbind,
+	.evt_notify = fake_notify,
+	.evt_take = fake_take,
+	.evt_unmask = fake_unmask,
 	.arena = fake_arena,
 };
 
-/* ---- the port ------------------------------------------------------------------------------------------------------ */
+/* ---- the port -------------------------------------------------------------------------------------------------- */
 
 enum does { KEEPS, REFLECTS, HOLDS, DROPS, NR_DOES };
 
@@ -163,7 +180,8 @@ static void p_xmit(struct port *port, struct frame **frames, unsigned nr)
 	for (unsigned i = 0; i < nr; i++) {
 		struct frame *f = frames[i];
 
-		MUST(f->verdict == FRAME_PENDING && f->len >= FRAME_MIN_LEN && f->hdr_len == (f->len < FRAME_HDR ? f->len : FRAME_HDR));
+		MUST(f->verdict == FRAME_PENDING && f->len >= FRAME_MIN_LEN &&
+		     f->hdr_len == (f->len < FRAME_HDR ? f->len : FRAME_HDR));
 		MUST(!port->whole || (f->nr_segs == 1 && f->seg[0].local == f->hdr));
 		f->verdict = held ? FRAME_HELD : FRAME_SENT;
 		if (held)
@@ -188,7 +206,7 @@ static void p_close(struct port *port) { }
 static const struct port_ops p_ops = { .name = "fuzz", .xmit = p_xmit, .room = p_room, .close = p_close };
 static struct port port;
 
-/* ---- the device and its front end -------------------------------------------------------------------------------------- */
+/* ---- the device and its front end ------------------------------------------------------------------------------ */
 
 static struct pvb_loop *loop;
 static struct pvb_events *events;
@@ -244,9 +262,16 @@ static void connect_as(unsigned how, uint32_t start)
 	struct pvb_error err;
 
 	clear_faults();
-	conn = (struct nif_connect){ .nr_queues = 1 + (how & 1), .rx_notify = !(how & 2), .sg = !(how & 4), .gso4 = !(how & 8),
-				     .gso6 = !(how & 8), .csum4 = !(how & 16), .csum6 = !(how & 16), .multicast_control = how & 32,
-				     .ctrl = true, .ctrl_ref = RING_GREF + 2 * QUEUES };
+	conn = (struct nif_connect){ .nr_queues = 1 + (how & 1),
+				     .rx_notify = !(how & 2),
+				     .sg = !(how & 4),
+				     .gso4 = !(how & 8),
+				     .gso6 = !(how & 8),
+				     .csum4 = !(how & 16),
+				     .csum6 = !(how & 16),
+				     .multicast_control = how & 32,
+				     .ctrl = true,
+				     .ctrl_ref = RING_GREF + 2 * QUEUES };
 	port.whole = how & 64;
 	staged = false;
 	for (unsigned q = 0; q < QUEUES; q++) {
@@ -300,7 +325,7 @@ static void run(void)
 	nif_run(ctx);
 }
 
-/* ---- the model: TX ------------------------------------------------------------------------------------------------------ */
+/* ---- the model: TX --------------------------------------------------------------------------------------------- */
 
 enum fate { INCOMPLETE, BREAKS, REFUSED, GOES, MCAST };
 
@@ -317,7 +342,8 @@ static const uint8_t *asked(const struct side *s, uint32_t i)
 }
 
 /* The bytes of a packet; false: some of the first `wanted` can not be had. */
-static bool gather(const struct side *s, uint32_t first, struct ask *a, uint8_t *buf, uint32_t first_len, uint32_t wanted)
+static bool gather(const struct side *s, uint32_t first, struct ask *a, uint8_t *buf, uint32_t first_len,
+		   uint32_t wanted)
 {
 	uint32_t at = 0;
 
@@ -389,7 +415,8 @@ static void walk(const struct side *s, uint32_t at, struct ask *a, struct frame 
 		a->fate = REFUSED;
 	else if (a->fate == MCAST && (a->nr > a->extras + 1 || !group))
 		a->fate = REFUSED;
-	else if (a->fate == GOES && (first.size < 14 || a->nr - a->extras > 18 || overlong || first.offset + *left > PVB_PAGE_SIZE))
+	else if (a->fate == GOES &&
+		 (first.size < 14 || a->nr - a->extras > 18 || overlong || first.offset + *left > PVB_PAGE_SIZE))
 		a->fate = REFUSED;
 	f->len = first.size;
 	f->csum_blank = first.flags & NETTXF_csum_blank;
@@ -491,7 +518,7 @@ static void settle_tx(unsigned q)
 		check_rx(k);
 }
 
-/* ---- the model: RX ------------------------------------------------------------------------------------------------------ */
+/* ---- the model: RX --------------------------------------------------------------------------------------------- */
 
 /* What arrived: whole frames, slot by slot.  The last one's bytes; its length, or -1 for errors. */
 static uint8_t arrived[65536];
@@ -551,7 +578,7 @@ static void check_rx(unsigned q)
 		check_frame(s, end);
 }
 
-/* ---- programs ----------------------------------------------------------------------------------------------------------- */
+/* ---- programs -------------------------------------------------------------------------------------------------- */
 
 static const uint8_t *in, *in_end;
 
@@ -577,14 +604,17 @@ static uint32_t next_number(void)
 /* Mostly of use; from 0xf0 on the extremes. */
 static unsigned next_size(void)
 {
-	static const uint16_t odd[] = { 0, 1, 2, 13, 14, 15, 4095, 4096, 4097, 8192, 32767, 32768, 65534, 65535, 54, 66 };
+	static const uint16_t odd[] = {
+		0, 1, 2, 13, 14, 15, 4095, 4096, 4097, 8192, 32767, 32768, 65534, 65535, 54, 66
+	};
 	uint8_t b = next();
 
 	return b >= 0xf0 ? odd[b & 15] : b >= 0xa0 ? (b - 0xa0u) * 51u : b;
 }
 
 /* A header that makes sense, written through the slots of the packet. */
-static void write_header(const struct netif_tx_request *r, unsigned nr, unsigned first_len, unsigned kind, unsigned total)
+static void write_header(const struct netif_tx_request *r, unsigned nr, unsigned first_len, unsigned kind,
+			 unsigned total)
 {
 	uint8_t h[74] = { 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1 };
 	bool v6 = kind & 1;
@@ -611,13 +641,15 @@ static void write_header(const struct netif_tx_request *r, unsigned nr, unsigned
 	}
 }
 
-/* how: 1 TCP or IPv6, 2 UDP, 4 checksum blank, 8 GSO, 16 hash, 32 the total is what the input says, 64 twice and more */
+/* how: 1 TCP or IPv6, 2 UDP, 4 checksum blank, 8 GSO, 16 hash, 32 the total is what the input says, 64 twice and
+ * more */
 static void packet(unsigned q)
 {
 	unsigned how = next(), nr = next(), total = next_size(), sum = 0, copies = how & 64 ? 1 + next() % 24 : 1;
 	struct netif_tx_request r[24] = { { 0 } };
 	uint8_t x[2][12] = { { 0 } };
-	struct netif_extra_info gso = { .type = XEN_NETIF_EXTRA_TYPE_GSO }, hash = { .type = XEN_NETIF_EXTRA_TYPE_HASH };
+	struct netif_extra_info gso = { .type = XEN_NETIF_EXTRA_TYPE_GSO },
+				hash = { .type = XEN_NETIF_EXTRA_TYPE_HASH };
 	unsigned nr_x = 0;
 
 	nr = 1 + (nr < 0xc0 ? nr % 4 : nr % 24);
@@ -673,7 +705,8 @@ static void lend(unsigned q)
 	unsigned nr = next(), page = next();
 
 	for (unsigned i = 0; i < nr && rx[q].prod - rx[q].cons < SLOTS; i++) {
-		struct netif_rx_request r = { .id = (uint16_t)(rx[q].prod * 3), .gref = page < 0xc0 ? (page + i) % 44 : next_gref() };
+		struct netif_rx_request r = { .id = (uint16_t)(rx[q].prod * 3),
+					      .gref = page < 0xc0 ? (page + i) % 44 : next_gref() };
 
 		put(&rx[q], &r);
 	}
@@ -686,7 +719,8 @@ static void lend(unsigned q)
 static void from_outside(void)
 {
 	static uint8_t bytes[MAX_LEN + 64];
-	unsigned how = next(), len = 14 + (next() << 8 | next()) % (MAX_LEN - 14), q = (how >> 5 & 1) % nif->nr_queues, at;
+	unsigned how = next(), high = next(), len = 14 + (high << 8 | next()) % (MAX_LEN - 14);
+	unsigned q = (how >> 5 & 1) % nif->nr_queues, at;
 	uint32_t cons[QUEUES];
 	struct frame f = { 0 };
 	enum frame_verdict v;
@@ -785,6 +819,13 @@ static void jump(unsigned which, uint32_t by)
 	MUST(nr_broken == 1 && s->sh->rsp_prod == s->cons);
 }
 
+static void fill(uint8_t *at)
+{
+	uint8_t where = next();
+
+	at[where * 8u] = next();
+}
+
 static void world(unsigned q)
 {
 	uint8_t what = next(), arg = next();
@@ -795,8 +836,11 @@ static void world(unsigned q)
 		revoked[arg % PAGES] ^= true;
 		break;
 	case 2:
-		pvb_hv_fault(&hv, arg & 1 ? PVB_FAULT_COPY_OP : arg & 2 ? PVB_FAULT_COPY_BATCH : PVB_FAULT_MAP, arg >> 5, 1 + (arg >> 3 & 3),
-			     arg & 1 ? (int8_t)next() | 1 : -ENOMEM);
+		pvb_hv_fault(&hv,
+			     arg & 1 ? PVB_FAULT_COPY_OP :
+			     arg & 2 ? PVB_FAULT_COPY_BATCH :
+				       PVB_FAULT_MAP,
+			     arg >> 5, 1 + (arg >> 3 & 3), arg & 1 ? (int8_t)next() | 1 : -ENOMEM);
 		loose = true;
 		return;
 	case 3:
@@ -817,7 +861,7 @@ static void world(unsigned q)
 		break;
 	default:
 		for (unsigned i = 0; i < (what >> 4) * 4u; i++)
-			page_at(arg % READONLY_FROM)[next() * 8u + i % 8] = next();
+			fill(page_at(arg % READONLY_FROM) + i % 8);
 	}
 }
 
@@ -943,7 +987,8 @@ static void run_path(const char *path)
 /* Not as good as a fuzzer, but something new in every run, and without clang. */
 static void run_random(unsigned long n)
 {
-	uint64_t seed = getenv("SEED") ? strtoull(getenv("SEED"), NULL, 0) : (uint64_t)getpid() * 2654435761u ^ 20261121u;
+	uint64_t seed =
+		getenv("SEED") ? strtoull(getenv("SEED"), NULL, 0) : (uint64_t)getpid() * 2654435761u ^ 20261121u;
 	uint8_t buf[300];
 
 	printf("SEED=%llu\n", (unsigned long long)seed);

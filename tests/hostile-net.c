@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Lies told through rings, slots, extra infos and grants of a NIC.  Each is answered once for each slot or ends the liar's
- * connection, named with its numbers, and costs the honest NIC nothing and us not a page. */
+/* Lies told through rings, slots, extra infos and grants of a NIC.  Each is answered once for each slot or ends the
+ * liar's connection, named with its numbers, and costs the honest NIC nothing and us not a page. */
 #include "unit.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -66,11 +66,12 @@ static void is_dead(void)
 	rnic_free(&bad);
 }
 
-/* ---- indices ---------------------------------------------------------------------------------------------------------- */
+/* ---- indices --------------------------------------------------------------------------------------------------- */
 
 static void the_producer_jumps(void **state)
 {
-	static const uint32_t starts[] = { 0, 0xfffffff0u, 0x7ffffff0u }, jumps[] = { 257, 1u << 31, UINT32_MAX, 0x80000101u };
+	static const uint32_t starts[] = { 0, 0xfffffff0u, 0x7ffffff0u },
+			      jumps[] = { 257, 1u << 31, UINT32_MAX, 0x80000101u };
 	char text[120];
 
 	for (unsigned s = 0; s < 3; s++) {
@@ -95,8 +96,9 @@ static void the_producer_jumps(void **state)
 				frame_local(&f, out, 100);
 				assert_int_equal(rport_deliver(&bad, 0, &f), FRAME_DROPPED);
 			}
-			snprintf(text, sizeof(text), "claims %u %s%srequests at index %u, the ring has %u slots", jumps[k / 3],
-				 k % 3 == 2 ? "" : names[k % 3], k % 3 == 2 ? "" : " ", starts[s], k % 3 == 2 ? 128 : 256);
+			snprintf(text, sizeof(text), "claims %u %s%srequests at index %u, the ring has %u slots",
+				 jumps[k / 3], k % 3 == 2 ? "" : names[k % 3], k % 3 == 2 ? "" : " ", starts[s],
+				 k % 3 == 2 ? 128u : 256u);
 			await_broken(text);
 			__atomic_store_n(&r->sh->req_prod, r->prod, __ATOMIC_RELEASE); /* too late for remorse */
 			is_dead();
@@ -124,7 +126,7 @@ static void rsp_prod_is_not_believed(void **state)
 	rnic_free(&bad);
 }
 
-/* ---- chains ------------------------------------------------------------------------------------------------------------ */
+/* ---- chains ---------------------------------------------------------------------------------------------------- */
 
 static void extras_out_of_place(void **state)
 {
@@ -140,7 +142,8 @@ static void extras_out_of_place(void **state)
 			rnic_put_raw(&bad, 0, good);
 		rnic_put_raw(&bad, 0, x);
 		rnic_push(&bad, 0);
-		snprintf(text, sizeof(text), "queue 0: extra info of type %u at index %u", types[i / 2], RIG_START + 1 + i % 2);
+		snprintf(text, sizeof(text), "queue 0: extra info of type %u at index %u", types[i / 2],
+			 RIG_START + 1 + i % 2);
 		await_broken(text);
 		is_dead();
 	}
@@ -177,7 +180,7 @@ static void chains_without_end(void **state)
 	}
 }
 
-/* ---- slots and lengths --------------------------------------------------------------------------------------------------- */
+/* ---- slots and lengths ----------------------------------------------------------------------------------------- */
 
 /* XSA-423: whatever way the headers are cut, the port has them in one piece. */
 static void headers_cut_everywhere(void **state)
@@ -195,8 +198,9 @@ static void headers_cut_everywhere(void **state)
 					unsigned n = i + 1 == nr ? len - at : i == 0 ? cut : 1 + (cut + i) % 3;
 
 					memcpy(rnic_page(&bad, i) + PVB_PAGE_SIZE - n, out + at, n);
-					rnic_put(&bad, 0, i, PVB_PAGE_SIZE - n, i ? n : len, (i == 0 ? NETTXF_csum_blank : 0) |
-						 (i + 1 < nr ? NETTXF_more_data : 0));
+					rnic_put(&bad, 0, i, PVB_PAGE_SIZE - n, i ? n : len,
+						 (i == 0 ? NETTXF_csum_blank : 0) |
+							 (i + 1 < nr ? NETTXF_more_data : 0));
 					at += n;
 				}
 				rnic_push(&bad, 0);
@@ -205,7 +209,8 @@ static void headers_cut_everywhere(void **state)
 					assert_int_equal(rnic_tx_status(&bad, 0, NULL), NETIF_RSP_OKAY);
 				assert_int_equal(bad.port.nr_kept, seen + 1);
 				assert_int_equal(bad.port.kept->len, len);
-				assert_memory_equal(bad.port.kept->data, out, whole || len < FRAME_HDR ? len : FRAME_HDR);
+				assert_memory_equal(bad.port.kept->data, out,
+						    whole || len < FRAME_HDR ? len : FRAME_HDR);
 			}
 			honest(&rig);
 		}
@@ -223,7 +228,8 @@ static void tiny_and_empty_slots(void **state)
 	rnic_connect(&rig, &bad, &(struct rnic_options){ .whole = true });
 	memset(rnic_page(&bad, 0), 0x12, PVB_PAGE_SIZE);
 	for (unsigned i = 0; i < 20000; i++) {
-		unsigned nr = 1 + rnd(&seed) % 20, total = rnd(&seed) % 513, left = total, size[20] = { 0 }, kept = bad.port.nr_kept;
+		unsigned nr = 1 + rnd(&seed) % 20, total = rnd(&seed) % 513, left = total, size[20] = { 0 },
+			 kept = bad.port.nr_kept;
 		bool ok = total >= 14 && nr <= 18;
 
 		for (unsigned k = 1; k < nr; k++) {
@@ -232,7 +238,8 @@ static void tiny_and_empty_slots(void **state)
 			left -= size[k] <= left ? size[k] : left;
 		}
 		for (unsigned k = 0; k < nr; k++)
-			rnic_put(&bad, 0, 0, k ? PVB_PAGE_SIZE - size[k] : 0, k ? size[k] : total, k + 1 < nr ? NETTXF_more_data : 0);
+			rnic_put(&bad, 0, 0, k ? PVB_PAGE_SIZE - size[k] : 0, k ? size[k] : total,
+				 k + 1 < nr ? NETTXF_more_data : 0);
 		rnic_push(&bad, 0);
 		rnic_tx_await(&bad, 0, nr);
 		assert_int_equal(rnic_tx_unread(&bad, 0), nr);
@@ -290,7 +297,7 @@ static void offloads_that_are_not(void **state)
 	}
 }
 
-/* ---- things that change while they are looked at ----------------------------------------------------------------------------- */
+/* ---- things that change while they are looked at --------------------------------------------------------------- */
 
 struct flip {
 	pthread_t thread;
@@ -359,7 +366,8 @@ static void slots_change_while_they_are_read(void **state)
 	}
 }
 
-/* Checked with the right source address, changed to another's before it is copied: the private copy is what goes out. */
+/* Checked with the right source address, changed to another's before it is copied: the private copy is what goes
+ * out. */
 static void a_header_that_changes_is_the_one_that_was_checked(void **state)
 {
 	struct nif_config cfg = { .mac = { 0, 0x16, 0x3e, 0, 0, 1 }, .spoof_mac = true, .gref_tables = true };
@@ -446,7 +454,7 @@ static void a_ring_that_never_empties(void **state)
 	rnic_free(&bad);
 }
 
-/* ---- floods ----------------------------------------------------------------------------------------------------------------- */
+/* ---- floods ---------------------------------------------------------------------------------------------------- */
 
 /* XSA-392: one buffer at a time under a flood of large frames. */
 static void a_flood_for_one_slot(void **state)
@@ -476,7 +484,8 @@ static void a_flood_for_one_slot(void **state)
 	t = pvb_now_ms() - t;
 	assert_int_equal(s->rx_dropped_stall, flooded);
 	assert_int_equal(s->rx_packets, 0);
-	assert_int_equal(s->rx_no_room, 1); /* it stalled once and waited once; the slot that lies there changes nothing */
+	/* it stalled once and waited once; the slot that lies there changes nothing */
+	assert_int_equal(s->rx_no_room, 1);
 	assert_int_equal(peer.stats.queue[0].tx_held, 1);
 	assert_true(t < 10000);
 	rnic_free(&peer);
@@ -495,7 +504,8 @@ static void a_storm_of_events(void **state)
 			await_broken("claims 1000 TX requests");
 		}
 		rig_settle(&rig);
-		before = pvb_event_stats(bad.nif->queues[0].tx.event)->received + pvb_event_stats(bad.nif->queues[0].rx.event)->received +
+		before = pvb_event_stats(bad.nif->queues[0].tx.event)->received +
+			 pvb_event_stats(bad.nif->queues[0].rx.event)->received +
 			 pvb_event_stats(bad.nif->ctrl.event)->received;
 		for (unsigned i = 0; i < 20000; i++) {
 			pvb_hv_evt_notify(bad.hv, bad.q[0].tx.port);
@@ -506,7 +516,8 @@ static void a_storm_of_events(void **state)
 			if (i % 1000 == 0)
 				honest(&rig);
 		}
-		received = pvb_event_stats(bad.nif->queues[0].tx.event)->received + pvb_event_stats(bad.nif->queues[0].rx.event)->received +
+		received = pvb_event_stats(bad.nif->queues[0].tx.event)->received +
+			   pvb_event_stats(bad.nif->queues[0].rx.event)->received +
 			   pvb_event_stats(bad.nif->ctrl.event)->received - before;
 		if (received > 90)
 			fail_msg("%llu wake-ups for nothing", (unsigned long long)received);
@@ -550,12 +561,13 @@ static void multicast_requests_without_number(void **state)
 	rnic_free(&bad);
 }
 
-/* ---- the control ring ------------------------------------------------------------------------------------------------------- */
+/* ---- the control ring ------------------------------------------------------------------------------------------ */
 
 static void extremes_on_the_control_ring(void **state)
 {
-	static const uint32_t v[] = { 0, 1, 2, 127, 128, 511, 512, 513, 4096, 65535, 65536, 0x1fffffff, 0x20000001, 0x3fffffff,
-				      0x7fffffff, 0x80000000u, 0xfffffff8u, UINT32_MAX };
+	static const uint32_t v[] = { 0,	  1,	      2,	  127,	       128,	    511,
+				      512,	  513,	      4096,	  65535,       65536,	    0x1fffffff,
+				      0x20000001, 0x3fffffff, 0x7fffffff, 0x80000000u, 0xfffffff8u, UINT32_MAX };
 	const unsigned n = sizeof(v) / sizeof(v[0]);
 	const struct pvb_hv_live *live = pvb_hv_live(rig.hv);
 	uint64_t seed = 1;
@@ -582,7 +594,7 @@ static void extremes_on_the_control_ring(void **state)
 	rnic_free(&bad);
 }
 
-/* ---- what fails below ---------------------------------------------------------------------------------------------------------- */
+/* ---- what fails below ------------------------------------------------------------------------------------------ */
 
 static void copies_that_fail(void **state)
 {
@@ -598,7 +610,8 @@ static void copies_that_fail(void **state)
 			int status;
 
 			rig_udp4(out, 9000, &seed);
-			pvb_hv_fault(rig.hv, batch ? PVB_FAULT_COPY_BATCH : PVB_FAULT_COPY_OP, i / 6, 1, batch ? -EIO : -3);
+			pvb_hv_fault(rig.hv, batch ? PVB_FAULT_COPY_BATCH : PVB_FAULT_COPY_OP, i / 6, 1,
+				     batch ? -EIO : -3);
 			status = rnic_send(&bad, 0, out, 9000, NULL, 0, 0, 0);
 			pvb_hv_fault(rig.hv, batch ? PVB_FAULT_COPY_BATCH : PVB_FAULT_COPY_OP, 0, 0, 0);
 			assert_true(status == NETIF_RSP_OKAY || status == NETIF_RSP_ERROR);

@@ -293,9 +293,15 @@ void rnic_rings(struct rnic *n)
 
 void rnic_describe(struct rnic *n, struct nif_connect *c)
 {
-	*c = (struct nif_connect){ .nr_queues = n->nr_queues, .rx_notify = !n->opt.no_rx_notify, .sg = !n->opt.no_sg,
-				   .gso4 = !n->opt.no_gso, .gso6 = !n->opt.no_gso, .csum4 = !n->opt.no_csum, .csum6 = !n->opt.no_csum,
-				   .multicast_control = n->opt.multicast, .ctrl = n->opt.ctrl };
+	*c = (struct nif_connect){ .nr_queues = n->nr_queues,
+				   .rx_notify = !n->opt.no_rx_notify,
+				   .sg = !n->opt.no_sg,
+				   .gso4 = !n->opt.no_gso,
+				   .gso6 = !n->opt.no_gso,
+				   .csum4 = !n->opt.no_csum,
+				   .csum6 = !n->opt.no_csum,
+				   .multicast_control = n->opt.multicast,
+				   .ctrl = n->opt.ctrl };
 	for (unsigned i = 0; i < n->nr_queues; i++) {
 		struct rqueue *q = &n->q[i];
 
@@ -399,7 +405,8 @@ void rnic_put_raw(struct rnic *n, unsigned q, const void *slot)
 
 uint16_t rnic_put(struct rnic *n, unsigned q, unsigned page, unsigned offset, unsigned size, unsigned flags)
 {
-	struct netif_tx_request req = { rnic_gref(n, page), (uint16_t)offset, (uint16_t)flags, n->next_id++, (uint16_t)size };
+	struct netif_tx_request req = { rnic_gref(n, page), (uint16_t)offset, (uint16_t)flags, n->next_id++,
+					(uint16_t)size };
 
 	rnic_put_raw(n, q, &req);
 	return req.id;
@@ -448,7 +455,8 @@ void rnic_tx_await(struct rnic *n, unsigned q, unsigned nr)
 
 	while (rnic_tx_unread(n, q) < nr) {
 		if (pvb_now_ms() > until)
-			fail_msg("%u answers of %u (broken: %s; refused: %s)", rnic_tx_unread(n, q), nr, n->broken, n->refused);
+			fail_msg("%u answers of %u (broken: %s; refused: %s)", rnic_tx_unread(n, q), nr, n->broken,
+				 n->refused);
 		rig_pump(n->rig, 10);
 	}
 }
@@ -480,7 +488,8 @@ int rnic_send(struct rnic *n, unsigned q, const void *data, unsigned len, const 
 		size = pieces ? pieces[nr] : len - at < PVB_PAGE_SIZE ? len - at : PVB_PAGE_SIZE;
 		memcpy(rnic_page(n, nr), (const uint8_t *)data + at, size);
 		at += size;
-		ids[nr] = rnic_put(n, q, nr, 0, nr == 0 ? len : size, (nr == 0 ? flags : 0) | (at < len ? NETTXF_more_data : 0));
+		ids[nr] = rnic_put(n, q, nr, 0, nr == 0 ? len : size,
+				   (nr == 0 ? flags : 0) | (at < len ? NETTXF_more_data : 0));
 		if (nr == 0 && gso_type)
 			rnic_put_gso(n, q, gso_type, gso_size, false);
 		nr++;
@@ -580,7 +589,8 @@ bool rnic_receive(struct rnic *n, unsigned q, struct rgot *g)
 		}
 		assert_true(rsp.offset + rsp.status <= (int)PVB_PAGE_SIZE && rsp.status > 0);
 		assert_int_equal(g->status, 0);
-		memcpy(g->data + g->len, (uint8_t *)n->q[q].buffers.addr + at * PVB_PAGE_SIZE + rsp.offset, (size_t)rsp.status);
+		memcpy(g->data + g->len, (uint8_t *)n->q[q].buffers.addr + at * PVB_PAGE_SIZE + rsp.offset,
+		       (size_t)rsp.status);
 		g->len += (uint32_t)rsp.status;
 	}
 	return true;
@@ -597,7 +607,7 @@ void rnic_await(struct rnic *n, unsigned q, struct rgot *g)
 	}
 }
 
-/* ---- control ring -------------------------------------------------------------------------------------------------- */
+/* ---- control ring ---------------------------------------------------------------------------------------------- */
 
 struct xen_netif_ctrl_response rnic_ctrl(struct rnic *n, unsigned type, uint32_t a, uint32_t b, uint32_t c)
 {
@@ -620,7 +630,7 @@ struct xen_netif_ctrl_response rnic_ctrl(struct rnic *n, unsigned type, uint32_t
 	return rsp;
 }
 
-/* ---- frames ---------------------------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------------------------- */
 
 static void put16(uint8_t *p, unsigned v)
 {
@@ -681,8 +691,8 @@ void rig_udp4(uint8_t *buf, unsigned len, uint64_t *seed)
 	l4_sum(buf, len, 40, false);
 }
 
-void rig_tcp4(uint8_t *buf, unsigned len, uint64_t *seed, uint32_t saddr, uint32_t daddr, uint16_t sport, uint16_t dport,
-	      bool blank)
+void rig_tcp4(uint8_t *buf, unsigned len, uint64_t *seed, uint32_t saddr, uint32_t daddr, uint16_t sport,
+	      uint16_t dport, bool blank)
 {
 	ip4(buf, len, seed, saddr, daddr, 6);
 	put16(buf + 34, sport);
@@ -692,7 +702,7 @@ void rig_tcp4(uint8_t *buf, unsigned len, uint64_t *seed, uint32_t saddr, uint32
 	l4_sum(buf, len, 50, blank);
 }
 
-/* ---- the honest NIC -------------------------------------------------------------------------------------------------- */
+/* ---- the honest NIC -------------------------------------------------------------------------------------------- */
 
 void honest(struct rig *r)
 {

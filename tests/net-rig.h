@@ -128,7 +128,8 @@ void rnic_disconnect(struct rnic *n);      /* nif_disconnect(), and the guest's 
 /* --- TX --- */
 uint8_t *rnic_page(struct rnic *n, unsigned page);
 uint32_t rnic_gref(struct rnic *n, unsigned page);
-uint16_t rnic_put(struct rnic *n, unsigned q, unsigned page, unsigned offset, unsigned size, unsigned flags); /* its id */
+/* its id */
+uint16_t rnic_put(struct rnic *n, unsigned q, unsigned page, unsigned offset, unsigned size, unsigned flags);
 void rnic_put_raw(struct rnic *n, unsigned q, const void *slot); /* 12 bytes */
 void rnic_put_gso(struct rnic *n, unsigned q, unsigned type, unsigned size, bool more);
 void rnic_put_mcast(struct rnic *n, unsigned q, const uint8_t *mac, bool add);
@@ -136,8 +137,8 @@ void rnic_push(struct rnic *n, unsigned q);
 unsigned rnic_tx_unread(struct rnic *n, unsigned q);
 void rnic_tx_await(struct rnic *n, unsigned q, unsigned nr);
 int rnic_tx_status(struct rnic *n, unsigned q, uint16_t *id); /* the next answer */
-/* Put data from page on, in pieces of the given sizes (0-terminated; NULL: pages), push, wait: the status all data slots
- * must have.  flags, gso: of the first slot. */
+/* Put data from page on, in pieces of the given sizes (0-terminated; NULL: pages), push, wait: the status all data
+ * slots must have.  flags, gso: of the first slot. */
 int rnic_send(struct rnic *n, unsigned q, const void *data, unsigned len, const unsigned *pieces, unsigned flags,
 	      unsigned gso_type, unsigned gso_size);
 
@@ -154,8 +155,9 @@ struct xen_netif_ctrl_response rnic_ctrl(struct rnic *n, unsigned type, uint32_t
 enum frame_verdict rport_deliver(struct rnic *n, unsigned queue, struct frame *f);
 
 /* --- frames --- */
-/* Ethernet, IPv4, and UDP or TCP round a payload that depends on the seed; len of all.  Checksums are right, or blank. */
+/* Ethernet, IPv4, and UDP or TCP round a payload that depends on the seed; len of all.  Checksums are right, or
+ * blank. */
 void rig_udp4(uint8_t *buf, unsigned len, uint64_t *seed);
-void rig_tcp4(uint8_t *buf, unsigned len, uint64_t *seed, uint32_t saddr, uint32_t daddr, uint16_t sport, uint16_t dport,
-	      bool blank);
+void rig_tcp4(uint8_t *buf, unsigned len, uint64_t *seed, uint32_t saddr, uint32_t daddr, uint16_t sport,
+	      uint16_t dport, bool blank);
 #endif

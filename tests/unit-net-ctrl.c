@@ -31,12 +31,13 @@ static uint32_t ctrl(unsigned type, uint32_t a, uint32_t b, uint32_t c)
 	return rnic_ctrl(&nic, type, a, b, c).status;
 }
 
-/* ---- hash ---------------------------------------------------------------------------------------------------------- */
+/* ---- hash ------------------------------------------------------------------------------------------------------ */
 
 /* Microsoft's verification suite for receive side scaling. */
 static const uint8_t rss_key[40] = {
-	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3, 0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb,
-	0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3, 0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
+	0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
+	0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
 };
 #define IP4(a, b, c, d) ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 static const struct { uint32_t src, dst; uint16_t sport, dport; uint32_t ip, tcp; } rss[] = {
@@ -46,15 +47,21 @@ static const struct { uint32_t src, dst; uint16_t sport, dport; uint32_t ip, tcp
 	{ IP4(38, 27, 205, 30), IP4(209, 142, 163, 6), 48228, 2217, 0x82989176, 0xafc7327f },
 	{ IP4(153, 39, 163, 191), IP4(202, 188, 127, 2), 44251, 1303, 0x5d1809c5, 0x10e828a2 },
 };
-static const struct { uint8_t src[16], dst[16]; uint16_t sport, dport; uint32_t ip, tcp; } rss6[] = {
+static const struct { uint8_t src[16], dst[16]; uint16_t sport, dport; uint32_t ip, tcp;
+} rss6[] = {
 	{ { 0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x1f, 0xff, 0, 0, 0, 0, 0, 0, 0, 0x07 },
-	  { 0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x00, 0x03, 0, 0, 0, 0, 0, 0, 0, 0x01 }, 2794, 1766, 0x2cc18cd5, 0x40207d3d },
+	  { 0x3f, 0xfe, 0x25, 0x01, 0x02, 0x00, 0x00, 0x03, 0, 0, 0, 0, 0, 0, 0, 0x01 },
+	  2794,
+	  1766,
+	  0x2cc18cd5,
+	  0x40207d3d },
 };
 
 static void hash_on(uint32_t flags)
 {
 	memcpy(rnic_page(&nic, 0), rss_key, sizeof(rss_key));
-	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_ALGORITHM, XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ, 0, 0), OK);
+	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_ALGORITHM, XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ, 0, 0),
+			 OK);
 	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_KEY, rnic_gref(&nic, 0), sizeof(rss_key), 0), OK);
 	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_FLAGS, flags, 0, 0), OK);
 }
@@ -151,9 +158,13 @@ static void hashes_choose_queues(void **state)
 /* XSA-270: what is refused changes nothing. */
 static void mapping_is_checked_before_it_is_used(void **state)
 {
-	static const struct { uint32_t nr, at; } bad[] = {
-		{ 1, 0xffffffff }, { 2, 0xffffffff }, { 100, 0xffffff9c }, { 128, 1 }, { 129, 0 }, { 65536 + 4, 0 }, { 65536, 0 },
-		{ 0xffffffff, 1 }, { 0xffffffff, 0xffffffff }, { 0x40000001, 0 }, { 1, 128 }, { 1025, 0 }, { 0, 129 },
+	static const struct { uint32_t nr, at;
+	} bad[] = {
+		{ 1, 0xffffffff }, { 2, 0xffffffff }, { 100, 0xffffff9c },
+		{ 128, 1 },	   { 129, 0 },	      { 65536 + 4, 0 },
+		{ 65536, 0 },	   { 0xffffffff, 1 }, { 0xffffffff, 0xffffffff },
+		{ 0x40000001, 0 }, { 1, 128 },	      { 1025, 0 },
+		{ 0, 129 },
 	};
 	struct nifj_state before;
 	uint32_t *map;
@@ -161,7 +172,8 @@ static void mapping_is_checked_before_it_is_used(void **state)
 	rnic_connect(&rig, &nic, &(struct rnic_options){ .ctrl = true, .queues = 4 });
 	map = (uint32_t *)rnic_page(&nic, 1);
 	memset(map, 0, PVB_PAGE_SIZE);
-	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING, rnic_gref(&nic, 1), 1, 0), INVALID); /* no table yet */
+	/* no table yet */
+	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING, rnic_gref(&nic, 1), 1, 0), INVALID);
 	assert_int_equal(rnic_ctrl(&nic, XEN_NETIF_CTRL_TYPE_GET_HASH_MAPPING_SIZE, 0, 0, 0).data, 128);
 	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING_SIZE, 129, 0, 0), INVALID);
 	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING_SIZE, UINT32_MAX, 0, 0), INVALID);
@@ -171,7 +183,8 @@ static void mapping_is_checked_before_it_is_used(void **state)
 	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING, rnic_gref(&nic, 1), 0, 128), OK);
 	before = *nif_state(nic.nif);
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING, rnic_gref(&nic, 1), bad[i].nr, bad[i].at), INVALID);
+		assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_SET_HASH_MAPPING, rnic_gref(&nic, 1), bad[i].nr, bad[i].at),
+				 INVALID);
 		assert_memory_equal(nif_state(nic.nif), &before, sizeof(before));
 	}
 	map[5] = 4; /* one queue too many */
@@ -199,7 +212,7 @@ static void mapping_is_checked_before_it_is_used(void **state)
 	rnic_free(&nic);
 }
 
-/* ---- pages mapped for good --------------------------------------------------------------------------------------------- */
+/* ---- pages mapped for good ------------------------------------------------------------------------------------- */
 
 static struct xen_netif_gref *list_of(unsigned page)
 {
@@ -214,7 +227,8 @@ static void add_all(unsigned tx_pages)
 		list[i] = (struct xen_netif_gref){ .ref = rnic_gref(&nic, i), .flags = XEN_NETIF_CTRLF_GREF_readonly };
 	for (unsigned i = 0; i < NIF_RING_SLOTS; i++)
 		list[tx_pages + i] = (struct xen_netif_gref){ .ref = nic.q[0].buffers.refs[i] };
-	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING, 0, rnic_gref(&nic, 63), tx_pages + NIF_RING_SLOTS), OK);
+	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING, 0, rnic_gref(&nic, 63), tx_pages + NIF_RING_SLOTS),
+			 OK);
 }
 
 /* The lists' grants are not read only; so is half of them here. */
@@ -227,7 +241,8 @@ static void staged_both_ways(void **state)
 	for (unsigned whole = 0; whole < 2; whole++) {
 		maps = live->maps;
 		rnic_connect(&rig, &nic, &(struct rnic_options){ .ctrl = true, .whole = whole });
-		assert_int_equal(rnic_ctrl(&nic, XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE, 0, 0, 0).data, NIF_MAX_GREFS);
+		assert_int_equal(rnic_ctrl(&nic, XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE, 0, 0, 0).data,
+				 NIF_MAX_GREFS);
 		add_all(32);
 		assert_int_equal(live->maps - maps, 3 + 32 + 256);
 		assert_int_equal(nic.stats.grefs_mapped, 32 + 256);
@@ -296,7 +311,8 @@ static void all_or_nothing(void **state)
 	/* the same page in another way */
 	list[0] = (struct xen_netif_gref){ .ref = rnic_gref(&nic, 1), .flags = XEN_NETIF_CTRLF_GREF_readonly };
 	assert_int_equal(ctrl(XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING, 0, rnic_gref(&nic, 650), 1), INVALID);
-	for (unsigned type = XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING; type <= XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING; type++) {
+	for (unsigned type = XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING; type <= XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING;
+	     type++) {
 		assert_int_equal(ctrl(type, 2, rnic_gref(&nic, 650), 1), INVALID);
 		assert_int_equal(ctrl(type, UINT32_MAX, rnic_gref(&nic, 650), 1), INVALID);
 		assert_int_equal(ctrl(type, 0, rnic_gref(&nic, 650), 513), INVALID);
@@ -312,7 +328,8 @@ static void all_or_nothing(void **state)
 		list[i] = (struct xen_netif_gref){ .ref = rnic_gref(&nic, (i * 37) % 600), .status = 77 };
 	for (unsigned q = 0; q < 2; q++) {
 		unsigned there = 0;
-		struct xen_netif_ctrl_response rsp = rnic_ctrl(&nic, XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING, q, rnic_gref(&nic, 650), 512);
+		struct xen_netif_ctrl_response rsp =
+			rnic_ctrl(&nic, XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING, q, rnic_gref(&nic, 650), 512);
 
 		assert_int_equal(rsp.status, OK);
 		for (unsigned i = 0; i < 512; i++) {
@@ -335,7 +352,7 @@ static void all_or_nothing(void **state)
 /* References whose places in the table crowd: what is left is found after each that goes. */
 static void a_crowded_table(void **state)
 {
-	struct xen_netif_gref *list, all[NIF_MAX_GREFS];
+	struct xen_netif_gref *list, all[NIF_MAX_GREFS] = { { 0 } };
 	struct gref_table *t;
 	unsigned nr = 0;
 	uint64_t seed = 1;
@@ -343,7 +360,8 @@ static void a_crowded_table(void **state)
 	rnic_connect(&rig, &nic, &(struct rnic_options){ .ctrl = true, .tx_pages = 6000 });
 	list = list_of(0);
 	for (unsigned i = 1; i < 6000; i++)
-		if (((rnic_gref(&nic, i) * 0x9e3779b1u) >> 16 & 2047) / 32 == 63) /* as gref.c has it; round the end, too */
+		/* as gref.c has it; round the end, too */
+		if (((rnic_gref(&nic, i) * 0x9e3779b1u) >> 16 & 2047) / 32 == 63)
 			all[nr++] = (struct xen_netif_gref){ .ref = rnic_gref(&nic, i) };
 	assert_in_range(nr, 40, NIF_MAX_GREFS);
 	for (unsigned round = 0; round < 3; round++) {
@@ -372,7 +390,8 @@ static void not_offered(void **state)
 	struct nif_config cfg = { .gref_tables = false };
 
 	rnic_connect(&rig, &nic, &(struct rnic_options){ .ctrl = true, .cfg = &cfg });
-	for (unsigned type = XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE; type <= XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING; type++)
+	for (unsigned type = XEN_NETIF_CTRL_TYPE_GET_GREF_MAPPING_SIZE; type <= XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING;
+	     type++)
 		assert_int_equal(ctrl(type, 0, rnic_gref(&nic, 0), 1), NOT_SUPPORTED);
 	rnic_free(&nic);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The journal of a queue: what it says after a worker died anywhere.  The pure functions first, then a real worker whose
- * memory is copied after each of its stores to the ring, as if it had died there. */
+/* The journal of a queue: what it says after a worker died anywhere.  The pure functions first, then a real worker
+ * whose memory is copied after each of its stores to the ring, as if it had died there. */
 #include "unit.h"
 #include <errno.h>
 #include <stdio.h>
@@ -116,7 +116,7 @@ static void a_state_is_whole(void **state)
 	}
 }
 
-/* ---- a worker that dies at each of its stores ------------------------------------------------------------------------ */
+/* ---- a worker that dies at each of its stores ------------------------------------------------------------------ */
 
 #if TRAP_WORKS
 static struct rig rig;
@@ -180,8 +180,8 @@ static void a_worker_dies_anywhere(void **state)
 		memset(rnic_page(&nic, 0), 0, 100);
 		for (unsigned i = 0; i < 20 && d == NIFJ_TX; i++)
 			rnic_put(&nic, 0, 0, 0, 100, 0);
-		trap_arm(d == NIFJ_TX ? nic.nif->queues[0].tx.map.addr : nic.nif->queues[0].rx.map.addr, PVB_PAGE_SIZE, PROT_READ,
-			 dies_here, NULL);
+		trap_arm(d == NIFJ_TX ? nic.nif->queues[0].tx.map.addr : nic.nif->queues[0].rx.map.addr, PVB_PAGE_SIZE,
+			 PROT_READ, dies_here, NULL);
 		if (d == NIFJ_TX) {
 			rnic_push(&nic, 0);
 			rnic_tx_await(&nic, 0, 20);

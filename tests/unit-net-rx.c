@@ -325,7 +325,7 @@ static void the_carrier(void **state)
 	}
 }
 
-/* ---- what can not be written ---------------------------------------------------------------------------------------- */
+/* ---- what can not be written ----------------------------------------------------------------------------------- */
 
 static void a_buffer_that_is_none(void **state)
 {
@@ -439,7 +439,7 @@ static void one_copy_call_for_a_burst(void **state)
 	rnic_free(&nic);
 }
 
-/* ---- multicast ------------------------------------------------------------------------------------------------------- */
+/* ---- multicast ------------------------------------------------------------------------------------------------- */
 
 static enum frame_verdict group(const uint8_t *mac)
 {
@@ -506,7 +506,7 @@ static void the_multicast_list(void **state)
 	rnic_free(&nic);
 }
 
-/* ---- connecting -------------------------------------------------------------------------------------------------------- */
+/* ---- connecting ------------------------------------------------------------------------------------------------ */
 
 static void every_failure_leaves_nothing(void **state)
 {

@@ -79,7 +79,8 @@ static void any_cut(void **state)
 			for (unsigned i = 0; i < nr; i++) {
 				static const unsigned few[] = { 0, 1, 2, 14, 128 };
 
-				sizes[i] = rnd(&seed) % 2 ? few[rnd(&seed) % 5] : rnd(&seed) % (len > 58000 ? 100 : 4097);
+				sizes[i] =
+					rnd(&seed) % 2 ? few[rnd(&seed) % 5] : rnd(&seed) % (len > 58000 ? 100 : 4097);
 				len += sizes[i];
 			}
 			if (len < 60 || len > 65535)
@@ -116,8 +117,9 @@ static void offloads_pass(void **state)
 	nic.port.does = RPORT_FORWARDS;
 	nic.port.to = &peer;
 	rig_tcp4(out, 30000, &seed, 1, 2, 3, 4, true);
-	assert_int_equal(rnic_send(&nic, 0, out, 30000, NULL, NETTXF_csum_blank | NETTXF_data_validated, XEN_NETIF_GSO_TYPE_TCPV4,
-				   1448), NETIF_RSP_OKAY);
+	assert_int_equal(rnic_send(&nic, 0, out, 30000, NULL, NETTXF_csum_blank | NETTXF_data_validated,
+				   XEN_NETIF_GSO_TYPE_TCPV4, 1448),
+			 NETIF_RSP_OKAY);
 	rnic_await(&peer, 0, &got);
 	assert_int_equal(got.len, 30000);
 	assert_memory_equal(got.data, out, 30000);
@@ -343,7 +345,7 @@ static void one_rate_for_all_queues(void **state)
 	rnic_free(&nic);
 }
 
-/* ---- refused ------------------------------------------------------------------------------------------------------ */
+/* ---- refused --------------------------------------------------------------------------------------------------- */
 
 static void refused(const char *why)
 {
@@ -453,7 +455,7 @@ static void what_a_port_drops(void **state)
 	rnic_free(&nic);
 }
 
-/* ---- one fetch ------------------------------------------------------------------------------------------------------ */
+/* ---- one fetch ------------------------------------------------------------------------------------------------- */
 
 static void a_slot_is_read_once(void **state)
 {
@@ -470,8 +472,8 @@ static void a_slot_is_read_once(void **state)
 	rnic_push(&nic, 0);
 	rnic_tx_await(&nic, 0, 3);
 	count = trap_disarm();
-	/* Each word of 3 slots once as request and once as answer.  Indices: req_prod by the handler of the event, before and
-	 * after; req_event; rsp_prod; rsp_event. */
+	/* Each word of 3 slots once as request and once as answer.  Indices: req_prod by the handler of the event,
+	 * before and after; req_event; rsp_prod; rsp_event. */
 	assert_in_range(count, 3 * 3 * 2 + 3, 3 * 3 * 2 + 8);
 	rnic_free(&nic);
 #else

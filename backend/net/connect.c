@@ -9,8 +9,8 @@
 
 /* ---- the worker's ---------------------------------------------------------------------------------------------- */
 
-int nif_ctx_new(struct nif_ctx **out, struct pvb_hv *hv, struct pvb_events *events, struct pvb_loop *loop, size_t memory,
-		const struct nif_callbacks *cb, void *arg)
+int nif_ctx_new(struct nif_ctx **out, struct pvb_hv *hv, struct pvb_events *events, struct pvb_loop *loop,
+		size_t memory, const struct nif_callbacks *cb, void *arg)
 {
 	struct nif_ctx *ctx = calloc(1, sizeof(*ctx));
 	int rc;
@@ -49,8 +49,8 @@ struct pvb_loop *nif_ctx_loop(struct nif_ctx *ctx)
 
 /* ---- a NIC ------------------------------------------------------------------------------------------------------- */
 
-int nif_new(struct nif **out, struct nif_ctx *ctx, const struct nif_config *cfg, struct port *port, struct nif_stats *stats,
-	    void *owner)
+int nif_new(struct nif **out, struct nif_ctx *ctx, const struct nif_config *cfg, struct port *port,
+	    struct nif_stats *stats, void *owner)
 {
 	struct nif *nif = calloc(1, sizeof(*nif));
 
@@ -244,25 +244,30 @@ static void add_pool(struct nif_queue *q, const char *what, uint32_t ref, uint32
 {
 	struct xen_netif_gref list[NIF_MAX_GREFS];
 	struct nif *nif = q->nif;
-	struct pvb_copy op = { .src = { .ref = ref, .domid = (uint16_t)nif->cfg.domid }, .dst = { .local = list }, .status = 1 };
+	struct pvb_copy op = { .src = { .ref = ref, .domid = (uint16_t)nif->cfg.domid },
+			       .dst = { .local = list },
+			       .status = 1 };
 	uint32_t bad = 0;
 	int rc;
 
 	if (size == 0)
 		return;
 	if (size > NIF_MAX_GREFS) {
-		nif_refused(nif, "queue %u: %s pool of %u pages, at most %u: not used", q->id, what, size, NIF_MAX_GREFS);
+		nif_refused(nif, "queue %u: %s pool of %u pages, at most %u: not used", q->id, what, size,
+			    NIF_MAX_GREFS);
 		return;
 	}
 	op.len = (uint16_t)(size * sizeof(list[0]));
 	(void)pvb_hv_copy(nif->ctx->hv, &op, 1);
 	if (op.status != 0) {
-		nif_refused(nif, "queue %u: %s pool, grant %u: copy failed with status %d: not used", q->id, what, ref, op.status);
+		nif_refused(nif, "queue %u: %s pool, grant %u: copy failed with status %d: not used", q->id, what, ref,
+			    op.status);
 		return;
 	}
 	rc = gref_add(q, list, size, NIFJ_GREFS, &bad);
 	if (rc < 0)
-		nif_refused(nif, "queue %u: %s pool of %u, grant %u: %s: not used", q->id, what, size, bad, strerror(-rc));
+		nif_refused(nif, "queue %u: %s pool of %u, grant %u: %s: not used", q->id, what, size, bad,
+			    strerror(-rc));
 }
 
 static int queue_connect(struct nif_queue *q, void *journal, struct pvb_error *err)
@@ -277,7 +282,8 @@ static int queue_connect(struct nif_queue *q, void *journal, struct pvb_error *e
 		return pvb_err(err, -ENOMEM, "no memory");
 	rc = map_ring(nif, c->queue[q->id].tx_ref, sizeof(struct netif_tx_request), "TX", &q->tx.map, &q->tx.ring, err);
 	if (rc == 0)
-		rc = map_ring(nif, c->queue[q->id].rx_ref, sizeof(struct netif_rx_request), "RX", &q->rx.map, &q->rx.ring, err);
+		rc = map_ring(nif, c->queue[q->id].rx_ref, sizeof(struct netif_rx_request), "RX", &q->rx.map,
+			      &q->rx.ring, err);
 	if (rc < 0)
 		return rc;
 	nifj_init(journal, nif->generation, q->tx.ring.cons, q->rx.ring.cons);
@@ -296,7 +302,8 @@ static int ctrl_connect(struct nif *nif, struct pvb_error *err)
 {
 	int rc;
 
-	rc = map_ring(nif, nif->c.ctrl_ref, sizeof(struct xen_netif_ctrl_request), "control", &nif->ctrl.map, &nif->ctrl.ring, err);
+	rc = map_ring(nif, nif->c.ctrl_ref, sizeof(struct xen_netif_ctrl_request), "control", &nif->ctrl.map,
+		      &nif->ctrl.ring, err);
 	if (rc == 0)
 		rc = bind_port(nif, nif->c.ctrl_port, on_ctrl_event, nif, &nif->ctrl.event, err);
 	nif->ctrl.ready = rc == 0;

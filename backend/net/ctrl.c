@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* ctrl.c: the control ring: how a guest wants its packets hashed, and which pages are to be mapped for good.  Each request is
- * carried out and answered before the next one is read; all of them can be repeated without harm. */
+/* ctrl.c: the control ring: how a guest wants its packets hashed, and which pages are to be mapped for good.  Each
+ * request is carried out and answered before the next one is read; all of them can be repeated without harm. */
 #include <string.h>
 #include "nif-impl.h"
 
@@ -17,7 +17,9 @@ _Static_assert(sizeof(union page) == PVB_PAGE_SIZE && LIST_ENTRIES == NIF_MAX_GR
 static bool copy_page(struct nif *nif, void *local, uint32_t ref, uint32_t len, bool from_guest)
 {
 	struct pvb_copy_end guest = { .ref = ref, .domid = (uint16_t)nif->cfg.domid }, ours = { .local = local };
-	struct pvb_copy op = { .src = from_guest ? guest : ours, .dst = from_guest ? ours : guest, .len = (uint16_t)len };
+	struct pvb_copy op = { .src = from_guest ? guest : ours,
+			       .dst = from_guest ? ours : guest,
+			       .len = (uint16_t)len };
 
 	if (len == 0)
 		return true;
@@ -131,7 +133,8 @@ static uint32_t del_grefs(struct nif *nif, uint32_t queue, uint32_t ref, uint32_
 	for (uint32_t i = 0; i < nr; i++) {
 		bool was_there = gref_del(&nif->queues[queue], page.list[i].ref);
 
-		page.list[i].status = was_there ? XEN_NETIF_CTRL_STATUS_SUCCESS : XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
+		page.list[i].status =
+			was_there ? XEN_NETIF_CTRL_STATUS_SUCCESS : XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
 		*deleted += was_there;
 	}
 	return copy_page(nif, page.list, ref, bytes, false) ? XEN_NETIF_CTRL_STATUS_SUCCESS :
@@ -216,7 +219,8 @@ void ctrl_run(struct nif *nif)
 		if (n == 0)
 			n = pvb_ring_back_rearm(ring);
 		if (n < 0) {
-			nif_broken(nif, "control ring: the front end claims %u requests at index %u, the ring has %u slots",
+			nif_broken(nif,
+				   "control ring: the front end claims %u requests at index %u, the ring has %u slots",
 				   pvb_ring_load(&ring->sh->req_prod) - ring->cons, ring->cons, ring->nr_slots);
 			return;
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* gref.c: pages of a guest that are mapped for as long as it is connected (staging grants), one table a queue.  What is in
- * them changes at any time; who copies from them must be content with any bytes. */
+/* gref.c: pages of a guest that are mapped for as long as it is connected (staging grants), one table a queue.  What is
+ * in them changes at any time; who copies from them must be content with any bytes. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,8 +66,8 @@ static int add_one(struct nif_queue *q, uint32_t ref, bool readonly)
 	return 0;
 }
 
-/* All or none.  A page that is there already is fine: an answer may have been lost with a worker.  *bad names the one that
- * failed. */
+/* All or none.  A page that is there already is fine: an answer may have been lost with a worker.  *bad names the one
+ * that failed. */
 int gref_add(struct nif_queue *q, const struct xen_netif_gref *list, unsigned nr, unsigned max, uint32_t *bad)
 {
 	unsigned before, i;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* hash.c: the Toeplitz hash a guest asked for, by which it wants its packets spread over its queues.  The bitwise
- * definition is in netif.h; here the key is turned into a table, looked up for each half byte of addresses and ports. */
+ * definition is in netif.h; here the key is turned into a table, looked up for each half byte of addresses and
+ * ports. */
 #include <netinet/in.h>
 #include <string.h>
 #include "nif-impl.h"

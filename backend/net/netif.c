@@ -165,7 +165,8 @@ static bool rearm(struct nif_ctx *ctx)
 
 static void publish_stats(struct nif_ctx *ctx)
 {
-	_Static_assert(sizeof(struct port_stats) <= sizeof(((struct nif_stats *)0)->port), "room for the port's numbers");
+	_Static_assert(sizeof(struct port_stats) <= sizeof(((struct nif_stats *)0)->port),
+		       "room for the port's numbers");
 
 	for (struct nif *nif = ctx->nifs; nif; nif = nif->next) {
 		uint64_t n[sizeof(struct port_stats) / sizeof(uint64_t)];

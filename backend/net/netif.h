@@ -4,21 +4,21 @@
 /* The network protocol in a worker: TX, RX and control rings in, frames to and from a port.
  *
  * One pass, for all NICs of the worker together:
- *   take whole packets from the TX rings into the journals -> fetch their bytes (one copy call; headers only, unless the
- *   port wants all) -> parse, filter (anti-spoof, rate) -> port xmit() -> flush: what was delivered to guests goes out (one copy
- *   call for all receivers, ops sorted by domain pair, then by grant) -> responses of RX, then of TX, in ring order and
- *   by whole packets -> one push and at most one notify per ring -> re-arm, look again.
+ *   take whole packets from the TX rings into the journals -> fetch their bytes (one copy call; headers only, unless
+ *   the port wants all) -> parse, filter (anti-spoof, rate) -> port xmit() -> flush: what was delivered to guests goes
+ *   out (one copy call for all receivers, ops sorted by domain pair, then by grant) -> responses of RX, then of TX, in
+ *   ring order and by whole packets -> one push and at most one notify per ring -> re-arm, look again.
  *
- * Trust     The front end is hostile.  A packet that makes no sense is answered with errors, one for each slot, and counted;
- *           a ring that lies, or an extra info out of its place, stops its device (broken() is called once) and no other.
- *           A pass takes at most NIF_BUDGET packets of a queue, then the others have their turn.
- * Room      Nothing is queued without bound: a frame waits where it came from (the sender's ring, the TAP's queue).  A receiver
- *           without room for NIF_STALL_MS is stalled: what comes for it is dropped at once until it posts buffers
- *           again; after NIF_CARRIER_MS its carrier is down (told by the stall() callback).
+ * Trust     The front end is hostile.  A packet that makes no sense is answered with errors, one for each slot, and
+ *           counted; a ring that lies, or an extra info out of its place, stops its device (broken() is called once)
+ *           and no other. A pass takes at most NIF_BUDGET packets of a queue, then the others have their turn.
+ * Room      Nothing is queued without bound: a frame waits where it came from (the sender's ring, the TAP's queue).  A
+ *           receiver without room for NIF_STALL_MS is stalled: what comes for it is dropped at once until it posts
+ *           buffers again; after NIF_CARRIER_MS its carrier is down (told by the stalled() callback).
  * Restart   Responses are in ring order and published by whole packets, and the journal (nif-journal.h) holds the
  *           requests a crash would lose, so a successor can go on at rsp_prod.
- * Answers   A packet the port took or dropped: OKAY; refused or not to be fetched: ERROR; kept from spoofing: DROPPED.  A buffer
- *           that can not be written: ERROR in all slots of its frame.
+ * Answers   A packet the port took or dropped: OKAY; refused or not to be fetched: ERROR; kept from spoofing: DROPPED.
+ *           A buffer that can not be written: ERROR in all slots of its frame.
  * Threads   One: the worker's.  No call here touches the store or opens anything.
  * Source    xen/io/netif.h; limits and traps as in stock netback and netfront.
  */
@@ -77,14 +77,14 @@ struct nif_callbacks {
 	void (*broken)(void *arg, struct nif *nif, const char *why);
 	/* A packet was refused (one line a second and NIC; `more` = not told since). */
 	void (*refused)(void *arg, struct nif *nif, const char *why, uint64_t more);
-	/* The guest has taken nothing for NIF_CARRIER_MS though there is something for it; or takes again.  The port has been
-	 * told (carrier()). */
+	/* The guest has taken nothing for NIF_CARRIER_MS though there is something for it; or takes again.  The port
+	 * has been told (carrier()). */
 	void (*stalled)(void *arg, struct nif *nif, bool stalled);
 };
 
 /* domid: not looked at, each NIC has its own.  hv and events are the worker's. */
-int nif_ctx_new(struct nif_ctx **out, struct pvb_hv *hv, struct pvb_events *events, struct pvb_loop *loop, size_t memory,
-		const struct nif_callbacks *cb, void *arg);
+int nif_ctx_new(struct nif_ctx **out, struct pvb_hv *hv, struct pvb_events *events, struct pvb_loop *loop,
+		size_t memory, const struct nif_callbacks *cb, void *arg);
 void nif_ctx_free(struct nif_ctx *ctx);
 struct pvb_loop *nif_ctx_loop(struct nif_ctx *ctx);
 void nif_run(struct nif_ctx *ctx);          /* one or a few passes; events and ports call it */
@@ -92,13 +92,14 @@ void nif_run(struct nif_ctx *ctx);          /* one or a few passes; events and p
 void nif_ctx_flush(struct nif_ctx *ctx);
 
 /* Takes over the port (topmost of its chain).  stats stays the caller's and must outlive the NIC. */
-int nif_new(struct nif **out, struct nif_ctx *ctx, const struct nif_config *cfg, struct port *port, struct nif_stats *stats,
-	    void *owner);
+int nif_new(struct nif **out, struct nif_ctx *ctx, const struct nif_config *cfg, struct port *port,
+	    struct nif_stats *stats, void *owner);
 void *nif_owner(const struct nif *nif);
 const struct nif_config *nif_config(const struct nif *nif);
 void nif_free(struct nif *nif);             /* disconnects; closes the port; NULL is fine */
 size_t nif_journal_bytes(void);             /* of one queue */
-/* Map the rings, bind the ports, start.  journals: nr_queues mappings, which stay the caller's. On failure nothing is left. */
+/* Map the rings, bind the ports, start.  journals: nr_queues mappings, which stay the caller's. On failure nothing is
+ * left. */
 int nif_connect(struct nif *nif, const struct nif_connect *c, void *const *journals, struct pvb_error *err);
 bool nif_connected(const struct nif *nif);
 /* At once: nothing is in flight between two passes. Held frames are dropped. Idempotent. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef PVB_BACKEND_NET_NIF_IMPL_H
 #define PVB_BACKEND_NET_NIF_IMPL_H
-/* What the files of the network protocol share: netif.c (passes), connect.c (coming and going), tx.c (packets out of the TX
- * ring, answers into it), rx.c (frames into the RX ring), copy.c (grant copies of a pass), ctrl.c (control ring), hash.c
- * (Toeplitz), gref.c (standing maps), mcast.c (multicast list).
+/* What the files of the network protocol share: netif.c (passes), connect.c (coming and going), tx.c (packets out of
+ * the TX ring, answers into it), rx.c (frames into the RX ring), copy.c (grant copies of a pass), ctrl.c (control
+ * ring), hash.c (Toeplitz), gref.c (standing maps), mcast.c (multicast list).
  *
  * A packet on its way, all within one pass unless it is held:
  *   TX ring -> tx.pkt[] (taken, checked) -> fetched -> frame -> port_xmit() -> verdict -> answered

@@ -7,7 +7,8 @@
 
 #define PAGE 4096u
 
-_Static_assert(sizeof(struct netif_tx_request) == 12 && sizeof(struct netif_tx_response) == 4, "TX slots as in netif.h");
+_Static_assert(sizeof(struct netif_tx_request) == 12 && sizeof(struct netif_tx_response) == 4,
+	       "TX slots as in netif.h");
 _Static_assert(sizeof(struct netif_rx_request) == 8 && sizeof(struct netif_rx_response) == 8, "RX slots as in netif.h");
 _Static_assert(offsetof(struct nif_journal, ring) == 64 && sizeof(struct nifj_ring) == 64, "hot words apart");
 
@@ -31,8 +32,8 @@ void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t
 static int check_state(const struct nifj_state *s, struct pvb_error *err)
 {
 	if (s->key_len > NIFJ_KEY || s->mapping_size > NIFJ_MAPPING || s->nr_mcast > NIFJ_MCAST)
-		return pvb_err(err, -EPROTO, "journal: hash key of %u bytes, mapping of %u, %u multicast addresses", s->key_len,
-			       s->mapping_size, s->nr_mcast);
+		return pvb_err(err, -EPROTO, "journal: hash key of %u bytes, mapping of %u, %u multicast addresses",
+			       s->key_len, s->mapping_size, s->nr_mcast);
 	return 0;
 }
 
@@ -41,7 +42,8 @@ int nifj_open(const struct nif_journal *j, size_t bytes, struct pvb_error *err)
 	if (bytes < nifj_bytes())
 		return pvb_err(err, -EPROTO, "journal: %zu bytes, expected %zu", bytes, nifj_bytes());
 	if (j->magic != NIFJ_MAGIC)
-		return pvb_err(err, -EPROTO, "journal: magic %#" PRIx64 ", expected %#" PRIx64, j->magic, (uint64_t)NIFJ_MAGIC);
+		return pvb_err(err, -EPROTO, "journal: magic %#" PRIx64 ", expected %#" PRIx64, j->magic,
+			       (uint64_t)NIFJ_MAGIC);
 	if (j->version != NIFJ_VERSION || j->size != sizeof(*j))
 		return pvb_err(err, -EPROTO, "journal: version %u of %u bytes, expected %u of %zu", j->version, j->size,
 			       NIFJ_VERSION, sizeof(*j));
@@ -52,8 +54,8 @@ int nifj_open(const struct nif_journal *j, size_t bytes, struct pvb_error *err)
 
 		/* rsp_prod <= rsp_next <= cons, and no more than a ring apart */
 		if (r->cons - r->rsp_prod > NIFJ_SLOTS || r->rsp_next - r->rsp_prod > r->cons - r->rsp_prod)
-			return pvb_err(err, -EPROTO, "journal: %s has answered %u to %u of %u requests", dir == NIFJ_TX ? "TX" : "RX",
-				       r->rsp_prod, r->rsp_next, r->cons);
+			return pvb_err(err, -EPROTO, "journal: %s has answered %u to %u of %u requests",
+				       dir == NIFJ_TX ? "TX" : "RX", r->rsp_prod, r->rsp_next, r->cons);
 	}
 	return check_state(nifj_state(j), err);
 }

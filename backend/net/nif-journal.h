@@ -3,8 +3,8 @@
 #define PVB_BACKEND_NET_NIF_JOURNAL_H
 /* What the next worker must know about one queue to go on after this one died at any instruction.
  *
- * Why       The ring tells most: responses are put in ring order and shown by whole packets, so the slots from rsp_prod to
- *           req_prod are the unanswered requests, as the guest wrote them.  What it can not tell is what
+ * Why       The ring tells most: responses are put in ring order and shown by whole packets, so the slots from rsp_prod
+ *           to req_prod are the unanswered requests, as the guest wrote them.  What it can not tell is what
  *           happened between the first store of a response (which destroys its request) and the store to rsp_prod.
  *           So the responses of a batch are written here first, then an intent (rsp_next), then the ring.
  * Layout    One struct in a memfd of the supervisor's, a multiple of a page.  The requests are the private copies that
@@ -13,8 +13,8 @@
  * Order     take      copies of a packet's requests, then cons (release)
  *           respond   responses, then rsp_next (release), the ring's slots, the ring's rsp_prod, then rsp_prod
  *           state     the other copy, then `current` (release)
- * Recovery  The ring's rsp_prod is either rsp_prod or rsp_next, anything else is the guest's doing.  It is rsp_prod, and
- *           rsp_next is ahead: these responses are put again.  Then taking goes on at rsp_next: what was taken
+ * Recovery  The ring's rsp_prod is either rsp_prod or rsp_next, anything else is the guest's doing.  It is rsp_prod,
+ *           and rsp_next is ahead: these responses are put again.  Then taking goes on at rsp_next: what was taken
  *           but not decided is taken again (a frame may go out twice; Ethernet allows that), buffers the guest lent are
  *           lent again.  In the end each port is notified once, as a notify may be missing.
  * Trust     Written by the worker only; the next one checks magic, version, sizes and numbers.
@@ -75,8 +75,9 @@ void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t
 int nifj_open(const struct nif_journal *j, size_t bytes, struct pvb_error *err);
 
 struct nifj_recovery {
-	uint32_t put_from, put_to; /* responses to put again: attach a ring at put_from, nifj_push() to put_to (also when
-	                            * they are equal: that closes the intent) */
+	/* responses to put again: attach a ring at put_from, nifj_push() to put_to (also when they are equal: that
+	 * closes the intent) */
+	uint32_t put_from, put_to;
 	uint32_t cons;             /* next request to take, and next response */
 	uint32_t again;            /* how many requests from there on had been taken before */
 };

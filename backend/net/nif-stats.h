@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef PVB_BACKEND_NET_NIF_STATS_H
 #define PVB_BACKEND_NET_NIF_STATS_H
-/* Counters of one NIC, in memory that the worker writes and the supervisor reads (a memfd), as stats.h has them for disks.
- * One writer, plain 64-bit stores (stats_add()).  Directions are the guest's: tx is what it sends.
+/* Counters of one NIC, in memory that the worker writes and the supervisor reads (a memfd), as stats.h has them for
+ * disks. One writer, plain 64-bit stores (stats_add()).  Directions are the guest's: tx is what it sends.
  * Every frame that did not arrive is in exactly one of the drop counters. */
 #include <stdint.h>
 #include "../stats.h"
@@ -17,7 +17,8 @@ struct nif_queue_stats {
 	uint64_t tx_throttled;         /* times the rate stopped the queue */
 	uint64_t rx_packets, rx_bytes, rx_slots, rx_gso, rx_csum_blank;
 	uint64_t rx_no_room;           /* times there were too few slots */
-	uint64_t rx_dropped_size;      /* needs scatter-gather that the guest does not have, or more slots than a ring has */
+	/* needs scatter-gather that the guest does not have, or more slots than a ring has */
+	uint64_t rx_dropped_size;
 	uint64_t rx_dropped_rate, rx_dropped_mcast, rx_dropped_stall;
 	uint64_t rx_errors;            /* the guest's buffer could not be written */
 	uint64_t copy_ops, copy_foreign;  /* of these from one guest's page straight to another's */

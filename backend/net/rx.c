@@ -17,8 +17,9 @@ static void look(struct nif_queue *q)
 
 	rx->avail = n < 0 ? 0 : (uint32_t)n;
 	if (n < 0)
-		nif_broken(q->nif, "queue %u: the front end claims %u RX requests at index %u, the ring has %u slots", q->id,
-			   pvb_ring_load(&rx->ring.sh->req_prod) - rx->ring.cons, rx->ring.cons, rx->ring.nr_slots);
+		nif_broken(q->nif, "queue %u: the front end claims %u RX requests at index %u, the ring has %u slots",
+			   q->id, pvb_ring_load(&rx->ring.sh->req_prod) - rx->ring.cons, rx->ring.cons,
+			   rx->ring.nr_slots);
 }
 
 static void carrier(struct nif_queue *q, bool up)
@@ -181,8 +182,12 @@ static void put_bytes(struct fill *to, const struct frame_seg *s, uint32_t skip,
 	if (s->local)
 		c->src.local = s->local + skip;
 	else
-		c->src = (struct pvb_copy_end){ .ref = s->ref, .domid = s->domid, .offset = (uint16_t)(s->offset + skip) };
-	c->dst = (struct pvb_copy_end){ .ref = to->ref, .domid = (uint16_t)to->q->nif->cfg.domid, .offset = (uint16_t)to->used };
+		c->src = (struct pvb_copy_end){ .ref = s->ref,
+						.domid = s->domid,
+						.offset = (uint16_t)(s->offset + skip) };
+	c->dst = (struct pvb_copy_end){ .ref = to->ref,
+					.domid = (uint16_t)to->q->nif->cfg.domid,
+					.offset = (uint16_t)to->used };
 	c->len = (uint16_t)n;
 	to->ops++;
 	to->foreign += !s->local;
@@ -364,7 +369,8 @@ void rx_failed(struct nif_queue *q, uint32_t first)
 		bytes += (uint64_t)r->status;
 		r->status = NETIF_RSP_ERROR;
 		for (at++; extra; at++)
-			extra = ((struct netif_extra_info *)(void *)answer_at(q, at))->flags & XEN_NETIF_EXTRA_FLAG_MORE;
+			extra = ((struct netif_extra_info *)(void *)answer_at(q, at))->flags &
+				XEN_NETIF_EXTRA_FLAG_MORE;
 		if (!more)
 			break;
 		r = answer_at(q, at);

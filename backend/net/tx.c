@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* tx.c: packets out of a TX ring, and the answers to them.  Each slot is copied out of the ring once, into the journal; what
- * is checked, fetched and answered is that copy. */
+/* tx.c: packets out of a TX ring, and the answers to them.  Each slot is copied out of the ring once, into the journal;
+ * what is checked, fetched and answered is that copy. */
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -31,8 +31,10 @@ static int take_extra(struct nif_queue *q, struct nif_pkt *p, uint32_t index, bo
 	*more = x.flags & XEN_NETIF_EXTRA_FLAG_MORE;
 	switch (x.type) {
 	case XEN_NETIF_EXTRA_TYPE_GSO:
-		if (x.u.gso.size == 0 || (x.u.gso.type != XEN_NETIF_GSO_TYPE_TCPV4 && x.u.gso.type != XEN_NETIF_GSO_TYPE_TCPV6))
-			pvb_err(why, -1, "queue %u: GSO of type %u with packets of %u bytes", q->id, x.u.gso.type, x.u.gso.size);
+		if (x.u.gso.size == 0 ||
+		    (x.u.gso.type != XEN_NETIF_GSO_TYPE_TCPV4 && x.u.gso.type != XEN_NETIF_GSO_TYPE_TCPV6))
+			pvb_err(why, -1, "queue %u: GSO of type %u with packets of %u bytes", q->id, x.u.gso.type,
+				x.u.gso.size);
 		p->gso = x.u.gso.type == XEN_NETIF_GSO_TYPE_TCPV4 ? FRAME_GSO_TCP4 : FRAME_GSO_TCP6;
 		p->gso_size = x.u.gso.size;
 		break;
@@ -43,8 +45,8 @@ static int take_extra(struct nif_queue *q, struct nif_pkt *p, uint32_t index, bo
 		memcpy(p->mcast, x.u.mcast.addr, sizeof(p->mcast));
 		break;
 	case XEN_NETIF_EXTRA_TYPE_HASH:
-		p->hash = (uint32_t)x.u.hash.value[0] | (uint32_t)x.u.hash.value[1] << 8 | (uint32_t)x.u.hash.value[2] << 16 |
-			  (uint32_t)x.u.hash.value[3] << 24;
+		p->hash = (uint32_t)x.u.hash.value[0] | (uint32_t)x.u.hash.value[1] << 8 |
+			  (uint32_t)x.u.hash.value[2] << 16 | (uint32_t)x.u.hash.value[3] << 24;
 		break;
 	default:
 		nif_broken(q->nif, "queue %u: extra info of type %u at index %u", q->id, x.type, index);
@@ -72,7 +74,8 @@ static void check_sizes(struct nif_queue *q, const struct nif_pkt *p, struct pvb
 		const struct netif_tx_request *r = slot_at(q, p->first + i);
 
 		if (r->size > left) {
-			pvb_err(why, -1, "queue %u: a slot of %u bytes where %u of %u are left", q->id, r->size, left, first->size);
+			pvb_err(why, -1, "queue %u: a slot of %u bytes where %u of %u are left", q->id, r->size, left,
+				first->size);
 			return;
 		}
 		if ((uint32_t)r->offset + r->size > PVB_PAGE_SIZE) {
@@ -138,8 +141,9 @@ void tx_take(struct nif_queue *q)
 	tx->partial = 0;
 	n = pvb_ring_back_avail(&tx->ring);
 	if (n < 0) {
-		nif_broken(q->nif, "queue %u: the front end claims %u TX requests at index %u, the ring has %u slots", q->id,
-			   pvb_ring_load(&tx->ring.sh->req_prod) - tx->ring.cons, tx->ring.cons, tx->ring.nr_slots);
+		nif_broken(q->nif, "queue %u: the front end claims %u TX requests at index %u, the ring has %u slots",
+			   q->id, pvb_ring_load(&tx->ring.sh->req_prod) - tx->ring.cons, tx->ring.cons,
+			   tx->ring.nr_slots);
 		return;
 	}
 	for (; n > 0 && tx->nr < NIF_BUDGET; n -= slots) {
@@ -157,7 +161,8 @@ void tx_take(struct nif_queue *q)
 		}
 		p->nr_slots = (uint16_t)slots;
 		judge(q, p, &why);
-		if (p->kind == PKT_FRAME && !rate_take(&q->nif->tx_rate, slot_at(q, p->first)->size, q->nif->ctx->now)) {
+		if (p->kind == PKT_FRAME &&
+		    !rate_take(&q->nif->tx_rate, slot_at(q, p->first)->size, q->nif->ctx->now)) {
 			tx->throttled = true;
 			stats_add(&q->stats->tx_throttled, 1);
 			break;
@@ -215,7 +220,10 @@ static void describe(struct nif_queue *q, struct nif_pkt *p)
 		if (len == 0)
 			continue; /* legal, and nothing */
 		page = gref_find(q->grefs, r->gref, false);
-		*s = (struct frame_seg){ .ref = r->gref, .domid = (uint16_t)q->nif->cfg.domid, .offset = r->offset, .len = len,
+		*s = (struct frame_seg){ .ref = r->gref,
+					 .domid = (uint16_t)q->nif->cfg.domid,
+					 .offset = r->offset,
+					 .len = len,
 					 .staged = page ? page + r->offset : NULL };
 		f->nr_segs++;
 	}
@@ -243,7 +251,9 @@ static void fetch_bytes(struct nif_queue *q, struct nif_pkt *p, uint8_t *to, uin
 			struct pvb_copy *c = copy_add(&ctx->in, q, p, 0);
 
 			n = piece - done < room ? piece - done : room;
-			c->src = (struct pvb_copy_end){ .ref = s->ref, .domid = s->domid, .offset = (uint16_t)(s->offset + done) };
+			c->src = (struct pvb_copy_end){ .ref = s->ref,
+							.domid = s->domid,
+							.offset = (uint16_t)(s->offset + done) };
 			c->dst = (struct pvb_copy_end){ .local = to };
 			c->len = (uint16_t)n;
 		}
