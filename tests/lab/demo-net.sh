@@ -58,8 +58,10 @@ bridge link | indent
 [ ! -e "/sys/class/net/vif$id1.1" ] || lab_fail "a NIC on a switch has an interface in dom0"
 
 show "ping: dom0 -> guest over the bridge, guest -> guest over the bridge and over the switch"
-ping -c 3 -W 5 10.9.0.11 | tail -n 2 | indent || exit 1
-ping -c 1 -W 5 10.9.0.12 >/dev/null || lab_fail "net2 does not answer dom0"
+# the first answers may be long in coming where emulated processors share real ones
+wait_for 'ping -c 1 -W 5 10.9.0.11 >/dev/null' 60 "net1 answers dom0" || exit 1
+wait_for 'ping -c 1 -W 5 10.9.0.12 >/dev/null' 60 "net2 answers dom0" || exit 1
+ping -c 3 -W 5 10.9.0.11 | tail -n 2 | indent
 guest_exec net1 'ping -c 3 -W 5 10.9.0.12' >/tmp/out || { cat /tmp/out; lab_fail "bridge: net1 does not reach net2"; }
 tail -n 2 /tmp/out | indent
 guest_exec net1 'ping -c 3 -W 5 10.8.0.12' >/tmp/out || { cat /tmp/out; lab_fail "switch: net1 does not reach net2"; }
@@ -106,7 +108,7 @@ for ((i = 0; i < rounds; i++)); do
 	xl network-detach net1 2 || lab_fail "network-detach, round $i"
 	[ ! -e "/sys/class/net/vif$id1.2" ] || wait_for "[ ! -e /sys/class/net/vif$id1.2 ]" 5 "the TAP gone" || exit 1
 done
-ping -c 1 -W 5 10.9.0.11 >/dev/null || lab_fail "net1 does not answer after that"
+wait_for 'ping -c 1 -W 5 10.9.0.11 >/dev/null' 60 "net1 answers after that" || exit 1
 
 show "xl reboot net1"
 xl reboot net1 >/dev/null || lab_fail "xl reboot"
@@ -114,7 +116,7 @@ wait_for '[ "$(xl domid net1 2>/dev/null || echo '"$id1"')" != '"$id1"' ]' 60 "a
 xl domid net1 >"$lab_dir/net1.id"
 rm -f "$lab_dir/net1.seq"
 guest_wait net1 || exit 1
-ping -c 1 -W 5 10.9.0.11 >/dev/null || lab_fail "net1 does not answer after its reboot"
+wait_for 'ping -c 1 -W 5 10.9.0.11 >/dev/null' 60 "net1 answers after its reboot" || exit 1
 [ ! -e "/sys/class/net/vif$id1.0" ] || lab_fail "the TAP of the domain before is left"
 
 show "xl save net2; xl restore"
