@@ -34,7 +34,7 @@
 #define NIF_MAX_QUEUES 8u
 #define NIF_MAX_SLOTS 18u        /* of one packet, extra infos not counted */
 #define NIF_BUDGET 64u
-#define NIF_STALL_MS 10u         /* a sender waits so long for a receiver at most, once per stall */
+#define NIF_STALL_MS 50u         /* a sender waits so long for a receiver at most, once per stall */
 #define NIF_CARRIER_MS 60000u
 #define NIF_MAX_MCAST 64u
 #define NIF_MAX_IPS 16u
