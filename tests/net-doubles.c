@@ -13,6 +13,14 @@ struct pvb_loop *nif_ctx_loop(struct nif_ctx *ctx)
 	return ctx->loop;
 }
 
+uint8_t *nif_ctx_area(struct nif_ctx *ctx, size_t *bytes)
+{
+	static uint8_t area[512 * 1024] __attribute__((aligned(4096)));
+
+	*bytes = sizeof(area);
+	return area;
+}
+
 void nif_ctx_retry(struct nif_ctx *ctx)
 {
 	ctx->retries++;

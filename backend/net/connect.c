@@ -47,6 +47,12 @@ struct pvb_loop *nif_ctx_loop(struct nif_ctx *ctx)
 	return ctx->loop;
 }
 
+uint8_t *nif_ctx_area(struct nif_ctx *ctx, size_t *bytes)
+{
+	*bytes = NIF_PORT_AREA;
+	return ctx->arena + ctx->arena_bytes - NIF_PORT_AREA;
+}
+
 /* ---- a NIC ------------------------------------------------------------------------------------------------------- */
 
 int nif_new(struct nif **out, struct nif_ctx *ctx, const struct nif_config *cfg, struct port *port,

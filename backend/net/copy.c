@@ -26,8 +26,9 @@ int copy_new(struct nif_ctx *ctx, size_t memory)
 	ctx->scratch = aligned_alloc(PVB_PAGE_SIZE, PVB_PAGE_SIZE);
 	if (!ctx->sorted || !ctx->keys || !ctx->scratch)
 		return -ENOMEM;
-	if (pvb_hv_arena(ctx->hv, memory, &area) < 0) {
-		area = aligned_alloc(PVB_PAGE_SIZE, memory);
+	ctx->arena_bytes = memory + NIF_PORT_AREA;
+	if (pvb_hv_arena(ctx->hv, ctx->arena_bytes, &area) < 0) {
+		area = aligned_alloc(PVB_PAGE_SIZE, ctx->arena_bytes);
 		ctx->arena_ours = true;
 	}
 	ctx->arena = area;

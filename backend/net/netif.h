@@ -87,6 +87,9 @@ int nif_ctx_new(struct nif_ctx **out, struct pvb_hv *hv, struct pvb_events *even
 		size_t memory, const struct nif_callbacks *cb, void *arg);
 void nif_ctx_free(struct nif_ctx *ctx);
 struct pvb_loop *nif_ctx_loop(struct nif_ctx *ctx);
+/* For ports: page-aligned memory that copies best (pvb_hv_arena()), one area for all ports of the worker.  A port may use
+ * it within one callback: what it delivers from there it flushes before it returns. */
+uint8_t *nif_ctx_area(struct nif_ctx *ctx, size_t *bytes);
 void nif_run(struct nif_ctx *ctx);          /* one or a few passes; events and ports call it */
 /* Something for a guest was delivered outside a pass (from a descriptor's callback): as the end of one. */
 void nif_ctx_flush(struct nif_ctx *ctx);

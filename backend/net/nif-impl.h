@@ -121,6 +121,7 @@ struct nif_op {
 struct nif_batch { struct nif_op *op; unsigned nr, cap; };
 struct nif_key { uint64_t key; uint32_t at; };
 
+#define NIF_PORT_AREA (512u * 1024)
 #define NIF_OPS 4096u            /* of a batch */
 #define NIF_FRAME_OPS 64u        /* one frame needs at most: 20 pieces, cut at the pages of both sides */
 
@@ -135,6 +136,7 @@ struct nif_ctx {
 	unsigned nr_queues, turn;    /* who begins */
 	uint8_t *arena;              /* bytes of a pass */
 	size_t arena_size, arena_used;
+	size_t arena_bytes;          /* with the ports' area behind it */
 	bool arena_ours;             /* to be freed */
 	struct nif_batch in, out;
 	struct pvb_copy *sorted;

@@ -220,10 +220,12 @@ static void put_piece(struct fill *to, const struct frame_seg *s, uint32_t skip,
 static void put_frame(struct fill *to, const struct frame *f, const struct netif_extra_info *x, unsigned nr_x)
 {
 	struct frame_seg head = { .local = f->hdr, .len = f->hdr_len };
-	uint32_t skip = f->hdr_len, at = to->first;
+	bool whole = f->nr_segs > 0 && f->seg[0].local == f->hdr; /* the header is where the rest is: one piece */
+	uint32_t skip = whole ? 0 : f->hdr_len, at = to->first;
 	uint16_t flags = 0;
 
-	put_piece(to, &head, 0, x, nr_x);
+	if (!whole)
+		put_piece(to, &head, 0, x, nr_x);
 	for (unsigned i = 0; i < f->nr_segs; i++) {
 		const struct frame_seg *s = &f->seg[i];
 

@@ -15,7 +15,6 @@
 #include "backend/target.h"
 
 #define BATCH 64u
-#define ARENA (512u * 1024)          /* bytes read before they go to the guest; also one GSO frame and its segments */
 
 struct tap;
 
@@ -34,8 +33,7 @@ struct tap {
 	bool connected;
 	struct port_offers offers;
 	unsigned nr_queues, active;
-	size_t used;                 /* of the arena, until the next nif_ctx_flush() */
-	uint8_t *arena;
+	size_t used;                 /* of the worker's area, within readable() */
 	struct queue queue[PORT_MAX_QUEUES];
 };
 
@@ -80,11 +78,14 @@ static void deliver_segment(void *arg, struct frame *f)
 static enum frame_verdict deliver(struct queue *q, struct frame *f)
 {
 	struct tap *tap = q->tap;
+	size_t size;
+	uint8_t *area;
 	int nr;
 
 	f->queue = q->nr;
 	if (f->gso && !takes_gso(&tap->offers, f->gso)) {
-		nr = packet_segment(f, tap->arena + tap->used, ARENA - tap->used, deliver_segment, q);
+		area = nif_ctx_area(tap->port.ctx, &size);
+		nr = packet_segment(f, area + tap->used, size - tap->used, deliver_segment, q);
 		if (nr < 0)
 			tap->port.stats.rx_dropped_filter++;
 		else
@@ -107,12 +108,14 @@ static void readable(void *arg, uint32_t events)
 {
 	struct queue *q = arg;
 	struct tap *tap = q->tap;
+	size_t size;
+	uint8_t *area = nif_ctx_area(tap->port.ctx, &size);
 	const char *why;
 	struct frame f;
 	int rc = 1;
 
-	for (unsigned i = 0; i < BATCH && rc && ARENA - tap->used >= 2 * TAP_MAX_READ; i++) {
-		uint8_t *buf = tap->arena + tap->used;
+	for (unsigned i = 0; i < BATCH && rc && size - tap->used >= 2 * TAP_MAX_READ; i++) {
+		uint8_t *buf = area + tap->used;
 
 		rc = tap_read(q->fd, buf, &f, &why);
 		if (rc < 0 && rc != -EINVAL) {
@@ -122,7 +125,8 @@ static void readable(void *arg, uint32_t events)
 		tap->port.stats.rx_dropped_filter += rc < 0;
 		if (rc <= 0)
 			continue;
-		tap->used += (f.len + 7) & ~7u;
+		/* each at the beginning of a page: its pages are then the guest's, one copy each */
+		tap->used += (f.len + PVB_PAGE_SIZE - 1) & ~(size_t)(PVB_PAGE_SIZE - 1);
 		if (deliver(q, &f) == FRAME_HELD) {
 			hold(q, &f);
 			break;
@@ -227,7 +231,6 @@ static void tap_close(struct port *p)
 		port_close_fds(&tap->queue[i].fd, 1);
 		free(tap->queue[i].held_bytes);
 	}
-	free(tap->arena);
 	free(tap);
 }
 
@@ -264,9 +267,6 @@ static int tap_open(const struct target *t, const struct port_nic *nic, const in
 		tap->queue[i].fd = fds[i];
 		tap->queue[i].nr = i;
 	}
-	tap->arena = malloc(ARENA);
-	if (!tap->arena)
-		rc = pvb_err(err, -ENOMEM, "tap: no memory");
 	for (unsigned i = 0; i < nr_fds && !rc; i++)
 		rc = open_queue(tap, &tap->queue[i], err);
 	if (rc) {
