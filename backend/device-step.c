@@ -38,7 +38,8 @@ static void step_initialising(struct device *d, enum pvb_state now)
 	int rc = d->ops->probe(d, &err);
 
 	if (rc < 0) {
-		if (rc != -ENOENT)
+		d->hopeless = rc != -ENOENT; /* before the front end did anything: offering it again would end like this */
+		if (d->hopeless)
 			device_fail(d, "%s", err.text);
 		return;
 	}
@@ -222,7 +223,7 @@ static void step_closed(struct device *d, enum pvb_state front)
 	}
 	if (d->phase != DEV_NEW || !online(d) || d->sup->stopping)
 		return;
-	if (front == PVB_INITIALISING && !front_is_gone(d, front) && !too_often(d)) {
+	if (front == PVB_INITIALISING && !d->hopeless && !front_is_gone(d, front) && !too_often(d)) {
 		device_set_text(d, d->ops->error, NULL);
 		d->error[0] = 0;
 		d->yielded = d->foreign = false;
@@ -235,6 +236,8 @@ static void step_once(struct device *d)
 	enum pvb_state back = pvb_state_read(d->sup->store, PVB_NO_TXN, d->back);
 	enum pvb_state front = pvb_state_read(d->sup->store, PVB_NO_TXN, d->front);
 
+	if (front != PVB_INITIALISING)
+		d->hopeless = false;
 	if (!d->seen && back > PVB_INITIALISING)
 		d->ops->found(d);
 	d->seen = true;

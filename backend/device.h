@@ -96,6 +96,7 @@ struct device {
 	bool broken;                 /* the front end broke the protocol */
 	bool yielded;                /* what it stands for was handed to the same VM's new domain */
 	bool impatient;              /* that end has come */
+	bool hopeless;               /* could not be offered; not tried again before the front end has moved */
 	bool refused;                /* its hotplug script failed and nobody takes it away */
 	struct pvb_source *cooling;  /* reconnects too often: offered again when this is over */
 	uint64_t cycles_since;       /* ms */

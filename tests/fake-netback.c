@@ -289,7 +289,7 @@ static void put_lie(struct nqueue *q, const struct pending *p)
 		jump(q, &q->rx, q->rx_event, q->rx.prod + 100000);
 		break;
 	case NBACK_RX_BACKWARDS:
-		jump(q, &q->rx, q->rx_event, q->rx.pushed - 1);
+		jump(q, &q->rx, q->rx_event, q->rx.pushed - q->rx.nr_slots - 1); /* also behind what was not read yet */
 		break;
 	case NBACK_RX_PREFIX:
 		put_raw(q, 0, 0, NETRXF_gso_prefix, 100);
@@ -473,7 +473,7 @@ static void respond(struct nqueue *q, uint16_t id, int16_t status)
 			jump(q, &q->tx, q->tx_event, pvb_ring_load(&q->tx.sh->req_prod) + 1);
 			return;
 		case NBACK_TX_BACKWARDS:
-			jump(q, &q->tx, q->tx_event, q->tx.pushed - 1);
+			jump(q, &q->tx, q->tx_event, q->tx.pushed - q->tx.nr_slots - 1);
 			return;
 		default:
 			return;
