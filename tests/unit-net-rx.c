@@ -164,7 +164,7 @@ static void a_rate_drops(void **state)
 	make(&f, 0, 1000, &seed);
 	for (unsigned i = 0; i < 100; i++)
 		sent += rport_deliver(&nic, 0, &f) == FRAME_SENT;
-	assert_in_range(sent, 10, 20);
+	assert_in_range(sent, 10, 90); /* and one more each 100 ms */
 	assert_int_equal(stats()->rx_dropped_rate, 100 - sent);
 	rnic_free(&nic);
 }
@@ -214,7 +214,7 @@ static void never_enough_for_a_large_one(void **state)
 	t = pvb_now_ms();
 	while (nic.port.nr_room == 0)
 		rig_pump(&rig, 5);
-	assert_in_range(pvb_now_ms() - t, NIF_STALL_MS - 2, NIF_STALL_MS + 500);
+	assert_in_range(pvb_now_ms() - t, NIF_STALL_MS - 2, RIG_WAIT_MS);
 	assert_int_equal(rport_deliver(&nic, 0, &large), FRAME_DROPPED);
 	for (unsigned i = 0; i < 4; i++) {
 		assert_int_equal(rport_deliver(&nic, 0, &small), FRAME_SENT);
@@ -255,7 +255,7 @@ static void a_sender_waits_once(void **state)
 			assert_int_equal(rnic_tx_status(&peer, 0, NULL), NETIF_RSP_OKAY);
 		t = pvb_now_ms() - t;
 		if (round == 0)
-			assert_in_range(t, NIF_STALL_MS - 2, NIF_STALL_MS + 500);
+			assert_in_range(t, NIF_STALL_MS - 2, RIG_WAIT_MS);
 	}
 	assert_int_equal(peer.stats.queue[0].tx_held, 1);
 	assert_int_equal(peer.stats.queue[0].tx_dropped_port, 4 * NIF_RING_SLOTS);
