@@ -174,7 +174,8 @@ static void put_bytes(struct fill *to, const struct frame_seg *s, uint32_t skip,
 	struct pvb_copy *c;
 
 	if (to->page && (s->local || s->staged)) {
-		memcpy(to->page + to->used, (s->local ? s->local : s->staged) + skip, n);
+		/* a guest may have given one page for both directions, and send to itself */
+		memmove(to->page + to->used, (s->local ? s->local : s->staged) + skip, n);
 		to->staged++;
 		return;
 	}
