@@ -39,24 +39,19 @@ struct device *device_find(struct supervisor *sup, const char *class, const stru
 
 /* ---- its place in the store --------------------------------------------------------------------------- */
 
-void device_set_state(struct device *d, enum pvb_state s, const char *why)
-{
-	int rc = pvb_state_write(d->sup->store, d->back, s);
-
-	if (rc == 0)
-		log_info("%s: %s (%s)", device_name(d), pvb_state_name(s), why);
-	else if (rc != -ENOENT) /* removed meanwhile: the watch says so too */
-		log_err("%s: can not write state %u: %s", device_name(d), s, strerror(-rc));
-}
-
 void device_move_state(struct device *d, enum pvb_state from, enum pvb_state to, const char *why)
 {
 	int rc = pvb_state_move(d->sup->store, d->back, from, to);
 
 	if (rc == 0)
 		log_info("%s: %s (%s)", device_name(d), pvb_state_name(to), why);
-	else if (rc != -ENOENT && rc != -EBUSY) /* moved meanwhile: that is what counts, and the watch says so too */
+	else if (rc != -ENOENT && rc != -EBUSY) /* removed or moved meanwhile: that counts, and the watch says so too */
 		log_err("%s: can not write state %u: %s", device_name(d), to, strerror(-rc));
+}
+
+void device_set_state(struct device *d, enum pvb_state s, const char *why)
+{
+	device_move_state(d, PVB_UNKNOWN, s, why);
 }
 
 void device_set_text(struct device *d, const struct pvb_key *key, const char *text)

@@ -76,15 +76,6 @@ int local_disk_offer(struct host *h, uint32_t domid, const struct diskspec *d, s
 
 /* --- list -------------------------------------------------------------------------------------------- */
 
-static int number_or(struct pvb_store *st, const char *dir, const char *key, int def)
-{
-	char path[256];
-	uint64_t v;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, key);
-	return pvb_store_read_u64(st, PVB_NO_TXN, path, 0, INT32_MAX, &v) ? def : (int)v;
-}
-
 static void fill_block(struct host *h, uint32_t domid, const struct diskspec *d, struct block_info *b)
 {
 	struct pvb_device_id id = id_of(domid, d->devid);
@@ -94,11 +85,11 @@ static void fill_block(struct host *h, uint32_t domid, const struct diskspec *d,
 	b->domid = domid;
 	b->devid = d->devid;
 	snprintf(b->vdev, sizeof(b->vdev), "%.15s", d->vdev);
-	b->front_state = number_or(h->store, path, "state", -1);
-	b->event_channel = number_or(h->store, path, "event-channel", -1);
-	b->ring_ref = number_or(h->store, path, "ring-ref", -1);
+	b->front_state = host_number_or(h->store, path, "state", -1);
+	b->event_channel = host_number_or(h->store, path, "event-channel", -1);
+	b->ring_ref = host_number_or(h->store, path, "ring-ref", -1);
 	pvb_device_back_path(&id, path, sizeof(path));
-	b->back_state = number_or(h->store, path, "state", -1);
+	b->back_state = host_number_or(h->store, path, "state", -1);
 	b->backend_path = strdup(path);
 	b->target = strdup(d->target);
 	b->provider = strdup("pvbus");

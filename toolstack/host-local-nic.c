@@ -76,15 +76,6 @@ int local_nic_offer(struct host *h, uint32_t domid, const struct nicspec *n, str
 
 /* --- list -------------------------------------------------------------------------------------------- */
 
-static int number_or(struct pvb_store *st, const char *dir, const char *key, int def)
-{
-	char path[256];
-	uint64_t v;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, key);
-	return pvb_store_read_u64(st, PVB_NO_TXN, path, 0, INT32_MAX, &v) ? def : (int)v;
-}
-
 static void fill_nic(struct host *h, uint32_t domid, const struct nicspec *n, struct nic_info *i)
 {
 	struct pvb_device_id id = id_of(domid, (uint32_t)n->devid);
@@ -94,12 +85,12 @@ static void fill_nic(struct host *h, uint32_t domid, const struct nicspec *n, st
 	i->domid = domid;
 	i->devid = (uint32_t)n->devid;
 	nicspec_mac_text(n->mac, i->mac);
-	i->front_state = number_or(h->store, path, "state", -1);
-	i->event_channel = number_or(h->store, path, "event-channel", -1);
-	i->tx_ring_ref = number_or(h->store, path, "tx-ring-ref", -1);
-	i->rx_ring_ref = number_or(h->store, path, "rx-ring-ref", -1);
+	i->front_state = host_number_or(h->store, path, "state", -1);
+	i->event_channel = host_number_or(h->store, path, "event-channel", -1);
+	i->tx_ring_ref = host_number_or(h->store, path, "tx-ring-ref", -1);
+	i->rx_ring_ref = host_number_or(h->store, path, "rx-ring-ref", -1);
 	pvb_device_back_path(&id, path, sizeof(path));
-	i->back_state = number_or(h->store, path, "state", -1);
+	i->back_state = host_number_or(h->store, path, "state", -1);
 	i->backend_path = strdup(path);
 	i->port = strdup(n->port ? n->port : "tap");
 }

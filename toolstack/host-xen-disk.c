@@ -18,22 +18,12 @@
 #include "output.h"
 #include "release.h"
 #include "state.h"
-#include "statscli.h"
 
 #define CONNECT_MS 20000 /* for a driver to connect, when nobody says otherwise */
 
-static int number_or(struct pvb_store *st, const char *dir, const char *key, int def)
-{
-	char path[256];
-	uint64_t v;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, key);
-	return pvb_store_read_u64(st, PVB_NO_TXN, path, 0, INT32_MAX, &v) ? def : (int)v;
-}
-
 static int state_or_none(struct pvb_store *st, const char *dir)
 {
-	return number_or(st, dir, "state", -1);
+	return host_number_or(st, dir, "state", -1);
 }
 
 static int fill_block(struct host *h, uint32_t domid, const libxl_device_disk *disk, struct block_info *b)
@@ -118,25 +108,15 @@ static void block_clear(struct block_info *b)
 
 int xen_disk_served(struct host *h, const libxl_device_disk *disk, struct pvb_error *err)
 {
-	const char *path = getenv("PVBACKD_SOCKET");
-	struct json_object *req, *reply;
 	struct pvb_error why = { 0 };
-	char buf[128];
 	int rc;
 
 	if (h->p->force || !disk->script || !strstr(disk->script, "block-pvbus") || disk->backend_domid ||
 	    disk->backend_domname)
 		return 0;
-	if (!path) {
-		host_xen.ctl_path(h, buf, sizeof(buf));
-		path = buf;
-	}
-	req = out_obj();
-	out_str(req, "cmd", "devices");
-	rc = statscli_call(path, req, &reply, &why);
+	rc = xen_ask_pvbackd(h, &why);
 	if (rc)
 		return pvb_err(err, rc, "disk %s is for pvbackd, but: %.150s", disk->vdev, why.text);
-	json_object_put(reply);
 	return 0;
 }
 
@@ -164,24 +144,6 @@ int xen_block_plan(struct pvl *p, const char *const *specs, int nr_specs, struct
 static bool is_connected(const char *value, void *arg)
 {
 	return value && strcmp(value, "4") == 0;
-}
-
-/* What the back end or its script had to say, appended to err. */
-static int add_reason(struct host *h, const char *back, struct pvb_error *err, int rc)
-{
-	static const char *const keys[] = { "hotplug-error", "error" };
-	char path[256], text[sizeof(err->text)], *said;
-
-	for (unsigned i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/%s", back, keys[i]);
-		if (!xen_store(h) || pvb_store_read(h->store, PVB_NO_TXN, path, &said))
-			continue;
-		snprintf(text, sizeof(text), "%s", err->text);
-		pvb_err(err, rc, "%.140s; the back end says: %.80s", text, said);
-		free(said);
-		break;
-	}
-	return rc;
 }
 
 /* Leave nothing of a device behind, whatever state it is in.  Both ends are made to let go first: libxl would
@@ -257,7 +219,7 @@ static int attach(struct host *h, uint32_t domid, libxl_device_disk *disk, bool 
 		if (pvb_vdev_parse(disk->vdev, &devid, NULL) == 0) {
 			snprintf(path, sizeof(path), "/local/domain/%u/backend/vbd/%u/%u", disk->backend_domid, domid,
 				 devid);
-			add_reason(h, path, err, rc);
+			xen_add_reason(h, path, err, rc);
 		}
 		sweep(h, domid, disk);
 		return rc;
@@ -274,7 +236,7 @@ static int attach(struct host *h, uint32_t domid, libxl_device_disk *disk, bool 
 	left = timeout_ms < 0 ? CONNECT_MS : timeout_ms - (int)(pvb_now_ms() - start);
 	rc = wait_connected(h, domid, b, left < 0 ? 0 : left, err);
 	if (rc) {
-		add_reason(h, b->backend_path, err, rc);
+		xen_add_reason(h, b->backend_path, err, rc);
 		block_clear(b);
 		sweep(h, domid, disk);
 		return rc;

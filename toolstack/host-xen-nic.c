@@ -13,7 +13,6 @@
 #include "loop.h"
 #include "output.h"
 #include "state.h"
-#include "statscli.h"
 
 #define CONNECT_MS 20000 /* for a driver to connect, when nobody says otherwise */
 
@@ -101,24 +100,14 @@ static int find_nic(struct host *h, uint32_t domid, const char *which, struct ni
 
 int xen_nic_served(struct host *h, const libxl_device_nic *nic, struct pvb_error *err)
 {
-	const char *path = getenv("PVBACKD_SOCKET");
-	struct json_object *req, *reply;
 	struct pvb_error why = { 0 };
-	char buf[128];
 	int rc;
 
 	if (h->p->force || !nic->script || !strstr(nic->script, "vif-pvbus") || nic->backend_domid || nic->backend_domname)
 		return 0;
-	if (!path) {
-		host_xen.ctl_path(h, buf, sizeof(buf));
-		path = buf;
-	}
-	req = out_obj();
-	out_str(req, "cmd", "devices");
-	rc = statscli_call(path, req, &reply, &why);
+	rc = xen_ask_pvbackd(h, &why);
 	if (rc)
 		return pvb_err(err, rc, "NIC on port %s is for pvbackd, but: %.150s", nic->bridge ? nic->bridge : "?", why.text);
-	json_object_put(reply);
 	return 0;
 }
 
@@ -147,24 +136,6 @@ int xen_nic_plan(struct pvl *p, const char *const *specs, int nr_specs, struct j
 static bool is_connected(const char *value, void *arg)
 {
 	return !value || strcmp(value, "4") == 0;
-}
-
-/* What the back end or its script had to say, appended to err. */
-static int add_reason(struct host *h, const char *back, struct pvb_error *err, int rc)
-{
-	static const char *const keys[] = { "hotplug-error", "error" };
-	char path[256], text[sizeof(err->text)], *said;
-
-	for (unsigned i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/%s", back, keys[i]);
-		if (!xen_store(h) || pvb_store_read(h->store, PVB_NO_TXN, path, &said))
-			continue;
-		snprintf(text, sizeof(text), "%s", err->text);
-		pvb_err(err, rc, "%.140s; the back end says: %.80s", text, said);
-		free(said);
-		break;
-	}
-	return rc;
 }
 
 static int remove_nic(struct host *h, uint32_t domid, const char *which, bool force, int timeout_ms, struct pvb_error *err)
@@ -250,7 +221,7 @@ static int attach(struct host *h, uint32_t domid, libxl_device_nic *nic, bool wa
 	if (rc) {
 		rc = xen_err(h, err, rc, "attaching NIC %s to domain %u", which, domid);
 		snprintf(path, sizeof(path), "/local/domain/%u/backend/vif/%u/%s", nic->backend_domid, domid, which);
-		add_reason(h, path, err, rc);
+		xen_add_reason(h, path, err, rc);
 		remove_nic(h, domid, which, true, 20000, NULL);
 		return rc;
 	}
@@ -266,7 +237,7 @@ static int attach(struct host *h, uint32_t domid, libxl_device_nic *nic, bool wa
 	left = timeout_ms < 0 ? CONNECT_MS : timeout_ms - (int)(pvb_now_ms() - start);
 	rc = wait_connected(h, domid, n, left < 0 ? 0 : left, err);
 	if (rc) {
-		add_reason(h, n->backend_path, err, rc);
+		xen_add_reason(h, n->backend_path, err, rc);
 		remove_nic(h, domid, which, true, 20000, NULL);
 		return rc;
 	}

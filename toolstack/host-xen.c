@@ -14,6 +14,7 @@
 #include "host-xen.h"
 #include "loop.h"
 #include "output.h"
+#include "statscli.h"
 
 /* --- xl.conf ----------------------------------------------------------------------------------------- */
 
@@ -119,6 +120,42 @@ struct pvb_store *xen_store(struct host *h)
 	if (!h->store && pvb_store_open(&h->store, "xen", &err))
 		pvl_error(h->p, "%s", err.text);
 	return h->store;
+}
+
+int xen_add_reason(struct host *h, const char *back, struct pvb_error *err, int rc)
+{
+	static const char *const keys[] = { "hotplug-error", "error" };
+	char path[256], text[sizeof(err->text)], *said;
+
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", back, keys[i]);
+		if (!xen_store(h) || pvb_store_read(h->store, PVB_NO_TXN, path, &said))
+			continue;
+		snprintf(text, sizeof(text), "%s", err->text);
+		pvb_err(err, rc, "%.140s; the back end says: %.80s", text, said);
+		free(said);
+		break;
+	}
+	return rc;
+}
+
+int xen_ask_pvbackd(struct host *h, struct pvb_error *why)
+{
+	const char *path = getenv("PVBACKD_SOCKET");
+	struct json_object *req, *reply;
+	char buf[128];
+	int rc;
+
+	if (!path) {
+		host_xen.ctl_path(h, buf, sizeof(buf));
+		path = buf;
+	}
+	req = out_obj();
+	out_str(req, "cmd", "devices");
+	rc = statscli_call(path, req, &reply, why);
+	if (!rc)
+		json_object_put(reply);
+	return rc;
 }
 
 static const char *xen_store_spec(struct host *h)

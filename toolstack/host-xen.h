@@ -67,6 +67,10 @@ int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *
 int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
 
 struct pvb_store *xen_store(struct host *h);
+/* Append to err what the back end or its hotplug script had to say; returns rc. */
+int xen_add_reason(struct host *h, const char *back, struct pvb_error *err, int rc);
+/* Does pvbackd answer on its control socket?  0, or why it does not. */
+int xen_ask_pvbackd(struct host *h, struct pvb_error *why);
 /* A disk meant for pvbackd while pvbackd does not answer would fail after libxl's 10 s, without saying why:
  * refuse it at once.  0 for any other disk, and with --force. */
 int xen_disk_served(struct host *h, const libxl_device_disk *disk, struct pvb_error *err);

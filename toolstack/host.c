@@ -73,6 +73,15 @@ void nic_list_free(struct nic_info *list, unsigned nr)
 	free(list);
 }
 
+int host_number_or(struct pvb_store *st, const char *dir, const char *key, int def)
+{
+	char path[256];
+	uint64_t v;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, key);
+	return pvb_store_read_u64(st, PVB_NO_TXN, path, 0, INT32_MAX, &v) ? def : (int)v;
+}
+
 unsigned nic_find(const struct nic_info *list, unsigned nr, const char *which)
 {
 	uint64_t devid = UINT64_MAX;

@@ -132,6 +132,8 @@ struct json_object *dom_json(const struct dom_info *d);
 struct json_object *block_json(const struct block_info *b);
 void nic_list_free(struct nic_info *list, unsigned nr);
 /* The NIC that a text (0, 00:16:3e:...) means: its index, or nr. */
+/* The number in dir/key (0 to INT32_MAX), or def when it is not there or none. */
+int host_number_or(struct pvb_store *st, const char *dir, const char *key, int def);
 unsigned nic_find(const struct nic_info *list, unsigned nr, const char *which);
 struct json_object *nic_json(const struct nic_info *n);
 #endif
