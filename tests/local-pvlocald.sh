@@ -54,11 +54,13 @@ gone "$pid" || fail "does not end"
 
 # in the foreground, with a descriptor that says when
 mkfifo "$tmp/ready"
-"$pvlocald" -f -d "$dir" --ready-fd=7 7<>"$tmp/ready" >"$tmp/out" 2>&1 &
+exec 8<>"$tmp/ready" # open before it writes: what it says is lost when it has closed its end and nobody else has one
+"$pvlocald" -f -d "$dir" --ready-fd=7 7>&8 8>&- >"$tmp/out" 2>&1 &
 pid=$! && pids="$pids $pid"
-read -r -t 20 <"$tmp/ready" || fail "did not say that it is ready"
+read -r -t 20 -u 8 || fail "did not say that it is ready"
 grep -q ready "$tmp/out" || fail "printed $(cat "$tmp/out")"
 kill -INT "$pid"
+gone "$pid" || fail "does not end on SIGINT"
 wait "$pid" || fail "status $? after SIGINT"
 
 # what it can not do
