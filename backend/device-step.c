@@ -99,7 +99,7 @@ static void step_connected(struct device *d, enum pvb_state front)
 	if (!d->probed && d->phase == DEV_NEW && !d->foreign) {
 		/* its journal went with the daemon that served it; moving the state would kill the guest's device */
 		d->foreign = true;
-		log_err("%s: was connected by an earlier pvbackd; detach it and attach it again", device_name(d));
+		device_log(d, LOG_LEVEL_ERR, "was connected by an earlier pvbackd; detach it and attach it again");
 		device_set_text(d, d->ops->error, "was connected by an earlier pvbackd; detach it and attach it again");
 	}
 	if (front_is_gone(d, front))
@@ -180,7 +180,7 @@ static bool too_often(struct device *d)
 	if (d->cycles++ < CYCLES_MAX)
 		return false;
 	if (!d->cooled)
-		log_warn("%s: reconnected %u times in %u s, slowed down", device_name(d), CYCLES_MAX, CYCLES_MS / 1000);
+		device_log(d, LOG_LEVEL_WARN, "reconnected %u times in %u s, slowed down", CYCLES_MAX, CYCLES_MS / 1000);
 	d->cooled = true;
 	return pvb_loop_timer(d->sup->loop, CYCLE_PAUSE_MS, cooled, d, &d->cooling) == 0;
 }
@@ -217,7 +217,7 @@ static void step_closed(struct device *d, enum pvb_state front)
 		int rc = pvb_store_txn(d->sup->store, remove_txn, d);
 
 		if (rc < 0)
-			log_err("%s: can not be removed: %s", device_name(d), strerror(-rc));
+			device_log(d, LOG_LEVEL_ERR, "can not be removed: %s", strerror(-rc));
 		d->refused = false;
 		return; /* the watch on the directory sees it gone */
 	}
@@ -287,7 +287,7 @@ void device_step(struct device *d)
 	}
 	d->stepping = false;
 	if (d->gone) {
-		log_info("%s: removed", device_name(d));
+		device_log(d, LOG_LEVEL_INFO, "removed");
 		device_detach(d);
 		d->ops->gone(d);
 		supervisor_sweep(d->sup); /* later: whoever called may be walking the list */

@@ -37,6 +37,17 @@ struct device *device_find(struct supervisor *sup, const char *class, const stru
 	return NULL;
 }
 
+void device_log(const struct device *d, enum log_level level, const char *fmt, ...)
+{
+	char text[800];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	log_of(d->id.front, level, "%s: %s", device_name(d), text);
+}
+
 /* ---- its place in the store --------------------------------------------------------------------------- */
 
 void device_move_state(struct device *d, enum pvb_state from, enum pvb_state to, const char *why)
@@ -44,9 +55,9 @@ void device_move_state(struct device *d, enum pvb_state from, enum pvb_state to,
 	int rc = pvb_state_move(d->sup->store, d->back, from, to);
 
 	if (rc == 0)
-		log_info("%s: %s (%s)", device_name(d), pvb_state_name(to), why);
+		device_log(d, LOG_LEVEL_INFO, "%s (%s)", pvb_state_name(to), why);
 	else if (rc != -ENOENT && rc != -EBUSY) /* removed or moved meanwhile: that counts, and the watch says so too */
-		log_err("%s: can not write state %u: %s", device_name(d), to, strerror(-rc));
+		device_log(d, LOG_LEVEL_ERR, "can not write state %u: %s", to, strerror(-rc));
 }
 
 void device_set_state(struct device *d, enum pvb_state s, const char *why)
@@ -140,7 +151,7 @@ int device_new(struct supervisor *sup, const struct pvb_device_id *id, const cha
 	snprintf(path, sizeof(path), "%s/state", d->front);
 	rc = pvb_store_watch(sup->store, path, on_front, d, &d->watch);
 	if (rc < 0) {
-		log_err("%s: watch on %s: %s", device_name(d), path, strerror(-rc));
+		device_log(d, LOG_LEVEL_ERR, "watch on %s: %s", path, strerror(-rc));
 		device_free(d);
 	}
 	return rc;
@@ -204,7 +215,7 @@ void device_fail(struct device *d, const char *fmt, ...)
 	vsnprintf(d->error, sizeof(d->error), fmt, ap);
 	va_end(ap);
 	d->failed = true;
-	log_err("%s: %s", device_name(d), d->error);
+	device_log(d, LOG_LEVEL_ERR, "%s", d->error);
 	device_set_text(d, d->ops->error, d->error);
 	device_set_state(d, PVB_CLOSING, "error");
 	d->step_again = true;
@@ -415,7 +426,7 @@ void device_message(struct device *d, struct ipc_msg *m)
 		device_fail(d, "%s", clean.text);
 		break;
 	case IPC_REFUSED:
-		log_warn("%s: refused: %s%s", device_name(d), clean.text, m->num ? " (and more of the kind)" : "");
+		device_log(d, LOG_LEVEL_WARN, "refused: %s%s", clean.text, m->num ? " (and more of the kind)" : "");
 		break;
 	default:
 		d->ops->message(d, m, clean.text);

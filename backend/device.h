@@ -26,6 +26,7 @@
 #include "bus/offer.h"
 #include "bus/state.h"
 #include "ipc.h"
+#include "log.h"
 
 struct supervisor;
 struct guest;
@@ -119,7 +120,9 @@ int device_new(struct supervisor *sup, const struct pvb_device_id *id, const cha
 void device_init(struct device *d, struct supervisor *sup, const struct device_ops *ops, const struct pvb_device_id *id,
 		 const char *kind);
 void device_free(struct device *d);
-/* How logs name it; valid until the next call. */
+/* A line about it, with its name in front, at its domain's expense (log_of()). */
+void device_log(const struct device *d, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* How messages name it; valid until the next call. */
 const char *device_name(const struct device *d);
 void device_message(struct device *d, struct ipc_msg *m);
 void device_worker_died(struct device *d, const char *how);

@@ -72,7 +72,7 @@ static int start_worker(struct guest *g, struct pvb_error *err)
 	rc = pvb_loop_fd(g->sup->loop, g->sock, EPOLLIN, on_message, g, &g->src);
 	if (rc < 0)
 		return pvb_err(err, rc, "worker of %s: loop: %s", who(g), strerror(-rc));
-	log_info("%s: worker %d", who(g), (int)g->pid);
+	log_of(g->domid, LOG_LEVEL_INFO, "%s: worker %d", who(g), (int)g->pid);
 	return 0;
 }
 
@@ -183,7 +183,7 @@ int guest_send(struct guest *g, const struct ipc_msg *m, const int *fds, unsigne
 
 void guest_kill(struct guest *g, const char *why)
 {
-	log_err("%s: worker %d %s: killed", who(g), (int)g->pid, why);
+	log_of(g->domid, LOG_LEVEL_ERR, "%s: worker %d %s: killed", who(g), (int)g->pid, why);
 	if (g->pid)
 		kill(g->pid, SIGKILL); /* guest_reaped() tells the devices */
 	hang_up(g);
@@ -250,10 +250,10 @@ void guest_reaped(struct supervisor *sup, pid_t pid, int status)
 	hang_up(g);
 	describe(status, how, sizeof(how));
 	if (g->devices == 0) {
-		log_info("%s: worker %d %s", who(g), (int)pid, how);
+		log_of(g->domid, LOG_LEVEL_INFO, "%s: worker %d %s", who(g), (int)pid, how);
 	} else {
 		g->deaths++;
-		log_err("%s: worker %d %s with %u devices", who(g), (int)pid, how, g->devices);
+		log_of(g->domid, LOG_LEVEL_ERR, "%s: worker %d %s with %u devices", who(g), (int)pid, how, g->devices);
 	}
 	g->devices++; /* keep it while its devices leave */
 	domid = g->domid;

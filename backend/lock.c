@@ -65,7 +65,7 @@ int vbd_lock(struct vbd *v, struct pvb_error *err)
 		return rc;
 	o = holder(v);
 	if (o) {
-		log_info("%s: handing the image over to domain %u", device_name(&o->dev), v->dev.id.front);
+		device_log(&o->dev, LOG_LEVEL_INFO, "handing the image over to domain %u", v->dev.id.front);
 		o->dev.yielded = true;
 		device_quiesce(&o->dev);
 		return -EAGAIN;

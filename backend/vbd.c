@@ -81,7 +81,7 @@ static const char *info(struct device *d, const struct ipc_msg *m)
 	if (!plausible(&m->u.info))
 		return "told an impossible disk size";
 	if (m->type == IPC_RESIZED)
-		log_info("%s: size is now %llu bytes, was %llu", device_name(d), (unsigned long long)m->u.info.size,
+		device_log(d, LOG_LEVEL_INFO, "size is now %llu bytes, was %llu", (unsigned long long)m->u.info.size,
 			 (unsigned long long)v->info.size);
 	v->info = m->u.info;
 	if (m->type == IPC_RESIZED && d->phase == DEV_CONNECTED)
@@ -97,7 +97,7 @@ static void message(struct device *d, const struct ipc_msg *m, const char *text)
 		return;
 	snprintf(v->alarm, sizeof(v->alarm), "%s", text);
 	device_set_text(d, &pvb_vbd_back[VBD_B_ALARM], v->alarm[0] ? v->alarm : NULL);
-	log_warn("%s: %s", device_name(d), v->alarm[0] ? v->alarm : "all held requests are done");
+	device_log(d, LOG_LEVEL_WARN, "%s", v->alarm[0] ? v->alarm : "all held requests are done");
 }
 
 static void nothing(struct device *d)

@@ -88,7 +88,7 @@ static int prepare(struct vif *v, struct pvb_error *err)
 	v->prepared = rc == 0;
 	/* one of that name, of a device that has just gone, may have been on its way out: now it stays */
 	if (v->prepared && is_tap(v) && v->nr_fds > 0 && ioctl(v->fds[0], TUNSETPERSIST, 1) < 0)
-		log_warn("%s: its TAP will not outlive pvbackd: %s", device_name(&v->dev), strerror(errno));
+		device_log(&v->dev, LOG_LEVEL_WARN, "its TAP will not outlive pvbackd: %s", strerror(errno));
 	return rc;
 }
 
@@ -206,7 +206,7 @@ static void look(struct device *d)
 	if (same_rate(&tx, &v->tx) && same_rate(&rx, &v->rx) && multicast == v->multicast_control)
 		return;
 	if (!same_rate(&tx, &v->tx) || !same_rate(&rx, &v->rx))
-		log_info("%s: rate is now %llu bytes in %llu us out, %llu in %llu us in (0: unlimited)", device_name(d),
+		device_log(d, LOG_LEVEL_INFO, "rate is now %llu bytes in %llu us out, %llu in %llu us in (0: unlimited)",
 			 (unsigned long long)tx.bytes, (unsigned long long)tx.usecs, (unsigned long long)rx.bytes,
 			 (unsigned long long)rx.usecs);
 	v->tx = tx;
@@ -226,7 +226,7 @@ static void message(struct device *d, const struct ipc_msg *m, const char *text)
 	if (m->type != IPC_STALLED || d->phase != DEV_CONNECTED)
 		return;
 	v->stalled = m->num != 0;
-	log_warn("%s: the guest %s", device_name(d), v->stalled ? "takes no frames" : "takes frames again");
+	device_log(d, LOG_LEVEL_WARN, "the guest %s", v->stalled ? "takes no frames" : "takes frames again");
 }
 
 /* Its directory is gone for good: so is the interface, with the worker's descriptors. */
@@ -235,7 +235,7 @@ static void gone(struct device *d)
 	struct vif *v = vif_of(d);
 
 	if (is_tap(v) && v->prepared && v->nr_fds > 0 && ioctl(v->fds[0], TUNSETPERSIST, 0) < 0)
-		log_warn("%s: its TAP can not be taken away: %s", device_name(d), strerror(errno));
+		device_log(d, LOG_LEVEL_WARN, "its TAP can not be taken away: %s", strerror(errno));
 	forget_port(v);
 }
 
