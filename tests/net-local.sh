@@ -4,74 +4,11 @@
 # Synthetic NICs from one end to the other without Xen: two process guests, each with a network namespace of its own,
 # talk to each other over a switch inside pvbackd, and to a Linux bridge on the host side by a TAP.
 #   tests/net-local.sh [--show]     --show prints each command before it runs, and what it says
-# Everything happens in network namespaces of its own; that takes the right to make them (root, or user namespaces).
-# With PVBUS_BUILD=DIR the programs are those of that build tree; else of $abs_top_builddir, else installed ones.
+# What it needs: see net-functions.sh.
 set -euo pipefail
 
-show=""
-[ "${1:-}" != --show ] || show=yes
-build=${PVBUS_BUILD:-${abs_top_builddir:-}}
-[ -z "$build" ] || PATH=$build/backend:$build/bus:$build/toolstack:$build/frontend/user:$PATH
-PATH=$PATH:/usr/sbin:/sbin
-for tool in pvlocald pvbackd pvl pvguest; do
-	command -v $tool >/dev/null || { echo "FAIL: $tool is not built"; exit 1; }
-done
-for tool in ip python3 unshare nsenter; do
-	command -v $tool >/dev/null || { echo "SKIP: no $tool (apt-get install iproute2 python3 util-linux)"; exit 77; }
-done
-[ -c /dev/net/tun ] || { echo "SKIP: no /dev/net/tun"; exit 77; }
-if [ -z "${NET_LOCAL_INSIDE:-}" ]; then
-	user=()
-	[ "$(id -u)" -eq 0 ] || user=(--user --map-root-user)
-	unshare "${user[@]}" --net true 2>/dev/null || { echo "SKIP: no network namespace may be made here"; exit 77; }
-	NET_LOCAL_INSIDE=yes exec unshare "${user[@]}" --net --mount "$0" "$@"
-fi
-
-dir=$(mktemp -d /tmp/pvbus-net.XXXXXX)
-cd "$dir"
-fabric=$dir/fabric backd="" holders=()
-export PVBUS_HV=local:$fabric
-stop() {
-	kill "$1" 2>/dev/null || return 0
-	for ((i = 0; i < 50; i++)); do
-		kill -0 "$1" 2>/dev/null || return 0
-		sleep 0.1
-	done
-	kill -9 "$1" 2>/dev/null || true
-}
-cleanup() {
-	local rc=$?
-
-	trap - EXIT
-	[ $rc -eq 0 ] || [ -n "$show" ] || { echo "---- pvbackd:"; cat pvbackd.log; echo "---- guests:"; cat fabric/log/*.log; } 2>/dev/null
-	for g in one two; do timeout 20 pvl --host "local:$fabric" destroy $g >/dev/null 2>&1 || true; done
-	[ -z "$backd" ] || { kill "$backd" && wait "$backd"; } 2>/dev/null || true
-	[ ! -s localpid ] || stop "$(cat localpid)"
-	for h in "${holders[@]}"; do stop "$h"; done
-	cd /
-	umount "$dir"/netns-* 2>/dev/null || true
-	rm -rf "$dir"
-	exit $rc
-}
-trap cleanup EXIT
-
-title() { [ -z "$show" ] || printf '\n-- %s\n' "$*"; }
-# run COMMAND...: shown as a person would type it, its output indented.
-run() {
-	if [ -n "$show" ]; then
-		printf '   $ %s\n' "${*//$dir\//}"
-		"$@" 2>&1 | sed "s|$dir/||g; s/^/   /"
-	else
-		"$@" >out.log 2>&1 || { echo "FAIL: $*"; cat out.log; return 1; }
-	fi
-}
-fail() { echo "FAIL: $*"; exit 1; }
-# in_guest NAME COMMAND...: in the network namespace of that guest
-in_guest() {
-	local name=$1
-	shift
-	nsenter --net="$dir/netns-$name" "$@"
-}
+# shellcheck source=tests/net-functions.sh
+. "$(dirname "$0")/net-functions.sh"
 
 cat >net.py <<-'END'
 	# serve FILE | fetch HOST FILE: a file over TCP.  ping HOST COUNT SECONDS: as ping(8), which may not be installed
@@ -123,36 +60,16 @@ transfer() {
 }
 
 title "The bus, the back ends."
-run pvlocald --dir "$fabric" --pidfile "$dir/localpid"
-[ -z "$show" ] || echo '   $ pvbackd &'
-mkfifo ready
-pvbackd --ready-fd 3 3>ready 2>pvbackd.log &
-backd=$!
-cat ready
-kill -0 $backd 2>/dev/null || fail "pvbackd did not start"
+backd_start
 
 title "Two guests that are processes, each with a network namespace: eth0 on a TAP of the host, eth1 on the switch \"lan\"."
 n=0
 for g in one two; do
 	n=$((n + 1))
-	touch "netns-$g"
-	unshare --net="$dir/netns-$g" true || fail "no network namespace for guest $g"
-	cat >$g.cfg <<-END
-		name  = "$g"
-		memory = 64
-		guest = "pvguest --nic 0,ifname=eth0,netns=$dir/netns-$g --nic 1,ifname=eth1,netns=$dir/netns-$g --pidfile $dir/pid-$g"
-		vif   = [ "mac=00:16:3e:09:00:0$n,port=tap", "mac=00:16:3e:08:00:0$n,port=switch:lan" ]
-	END
+	guest_begin $g "'mac=00:16:3e:09:00:0$n,port=tap', 'mac=00:16:3e:08:00:0$n,port=switch:lan'" "" ""
 	[ -z "$show" ] || [ $g = two ] || sed "s|$dir/||g; s/^/   /" $g.cfg
-	run pvl --host "local:$fabric" create "$dir/$g.cfg"
 done
-for g in one two; do
-	for ((i = 0; i < 150; i++)); do # it writes the file when its NICs are live
-		[ ! -s pid-$g ] || break
-		sleep 0.1
-	done
-	[ -s pid-$g ] || fail "the NICs of guest $g did not connect within 15 s"
-done
+for g in one two; do guest_ready $g; done
 run pvl --host "local:$fabric" network-list one two
 
 title "Addresses; a bridge on the host's side, as vif-bridge would plug it."
@@ -210,13 +127,7 @@ for ((i = 0; i < 50; i++)); do
 done
 ! ip link show "vif$id.0" >/dev/null 2>&1 || fail "the TAP vif$id.0 is left"
 run pvl --host "local:$fabric" destroy one two
-for ((i = 0; i < 50; i++)); do
-	ip -brief link | grep -q '^vif' || break
-	sleep 0.1
-done
-! ip -brief link | grep '^vif' || fail "TAPs are left"
-kill "$backd" || fail "pvbackd has died"
-wait "$backd" || fail "pvbackd ended with status $?: $(tail -n 3 pvbackd.log)"
-backd=""
+no_taps
+backd_stop
 echo
 echo "PASS: two guests, host, bridge and switch: pings answered, 4 x 32 MiB over TCP, every byte is the same"
