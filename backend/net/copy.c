@@ -9,9 +9,10 @@
 
 static int batch_new(struct nif_batch *b)
 {
+	b->copy = calloc(NIF_OPS, sizeof(*b->copy));
 	b->op = calloc(NIF_OPS, sizeof(*b->op));
 	b->cap = NIF_OPS;
-	return b->op ? 0 : -ENOMEM;
+	return b->copy && b->op ? 0 : -ENOMEM;
 }
 
 int copy_new(struct nif_ctx *ctx, size_t memory)
@@ -40,7 +41,9 @@ void copy_free(struct nif_ctx *ctx)
 {
 	if (ctx->arena_ours)
 		free(ctx->arena);
+	free(ctx->in.copy);
 	free(ctx->in.op);
+	free(ctx->out.copy);
 	free(ctx->out.op);
 	free(ctx->sorted);
 	free(ctx->keys);
@@ -66,30 +69,28 @@ uint8_t *copy_buffer(struct nif_ctx *ctx, size_t len, size_t skew)
 
 struct pvb_copy *copy_add(struct nif_batch *b, struct nif_queue *q, struct nif_pkt *pkt, uint32_t first)
 {
-	struct nif_op *op = &b->op[b->nr++];
+	struct pvb_copy *c = &b->copy[b->nr];
 
-	op->q = q;
-	op->pkt = pkt;
-	op->first = first;
-	op->c = (struct pvb_copy){ .status = 1 }; /* not done until it says so */
-	return &op->c;
+	b->op[b->nr++] = (struct nif_op){ q, pkt, first };
+	c->status = 1; /* not done until it says so */
+	return c;
 }
 
-/* ---- order: the hypervisor keeps the last pages and the last pair of domains at hand ---------------------- */
+/* ---- order: the hypervisor keeps the last pair of domains at hand ------------------------------------------- */
 
-static uint64_t domain_of(const struct pvb_copy_end *e)
+static uint32_t domain_of(const struct pvb_copy_end *e)
 {
 	return e->local ? 0xffff : e->domid;
 }
 
-static uint64_t key_of(const struct pvb_copy *c)
+static uint32_t pair_of(const struct pvb_copy *c)
 {
-	return domain_of(&c->src) << 48 | domain_of(&c->dst) << 32 | (c->src.local ? c->dst.ref : c->src.ref);
+	return domain_of(&c->src) << 16 | domain_of(&c->dst);
 }
 
 static bool after(const struct nif_key *a, const struct nif_key *b)
 {
-	return a->key > b->key || (a->key == b->key && a->at > b->at);
+	return a->pair > b->pair || (a->pair == b->pair && a->at > b->at);
 }
 
 /* Shell's sort: in place, no memory, fast on what is nearly in order. */
@@ -111,18 +112,32 @@ static void sort(struct nif_key *k, unsigned nr)
 	}
 }
 
-/* One call for all of a batch; statuses go back to where the ops were made. */
+static bool one_pair(const struct nif_batch *b)
+{
+	uint32_t pair = pair_of(&b->copy[0]);
+
+	for (unsigned i = 1; i < b->nr; i++)
+		if (pair_of(&b->copy[i]) != pair)
+			return false;
+	return true;
+}
+
+/* One call for all of a batch; statuses stand where the ops were made. */
 static void run(struct nif_ctx *ctx, struct nif_batch *b)
 {
+	ctx->copy_calls++;
+	if (one_pair(b)) {
+		(void)pvb_hv_copy(ctx->hv, b->copy, b->nr); /* each op has a status, also when the call failed */
+		return;
+	}
 	for (unsigned i = 0; i < b->nr; i++)
-		ctx->keys[i] = (struct nif_key){ key_of(&b->op[i].c), i };
+		ctx->keys[i] = (struct nif_key){ pair_of(&b->copy[i]), i };
 	sort(ctx->keys, b->nr);
 	for (unsigned i = 0; i < b->nr; i++)
-		ctx->sorted[i] = b->op[ctx->keys[i].at].c;
-	(void)pvb_hv_copy(ctx->hv, ctx->sorted, b->nr); /* each op has a status, also when the call failed */
-	ctx->copy_calls++;
+		ctx->sorted[i] = b->copy[ctx->keys[i].at];
+	(void)pvb_hv_copy(ctx->hv, ctx->sorted, b->nr);
 	for (unsigned i = 0; i < b->nr; i++)
-		b->op[ctx->keys[i].at].c.status = ctx->sorted[i].status;
+		b->copy[ctx->keys[i].at].status = ctx->sorted[i].status;
 }
 
 /* ---- both ways ----------------------------------------------------------------------------------------------- */
@@ -135,13 +150,14 @@ void copy_fetch(struct nif_ctx *ctx)
 		return;
 	run(ctx, b);
 	for (unsigned i = 0; i < b->nr; i++) {
+		const struct pvb_copy *c = &b->copy[i];
 		const struct nif_op *op = &b->op[i];
 
-		if (op->c.status == 0 || op->pkt->bad)
+		if (c->status == 0 || op->pkt->bad)
 			continue;
 		op->pkt->bad = true;
-		nif_refused(op->q->nif, "queue %u: grant %u: copy failed with status %d", op->q->id, op->c.src.ref,
-			    op->c.status);
+		nif_refused(op->q->nif, "queue %u: grant %u: copy failed with status %d", op->q->id, c->src.ref,
+			    c->status);
 	}
 	b->nr = 0;
 }
@@ -153,7 +169,7 @@ static void find_senders(struct nif_ctx *ctx)
 	unsigned nr = 0;
 
 	for (unsigned i = 0; i < ctx->out.nr; i++) {
-		const struct pvb_copy *c = &ctx->out.op[i].c;
+		const struct pvb_copy *c = &ctx->out.copy[i];
 
 		if (c->status == 0 || c->src.local)
 			continue;
@@ -178,12 +194,10 @@ void copy_deliver(struct nif_ctx *ctx)
 		return;
 	run(ctx, b);
 	for (unsigned i = 0; i < b->nr; i++) {
-		const struct nif_op *op = &b->op[i];
-
-		if (op->c.status == 0)
+		if (b->copy[i].status == 0)
 			continue;
-		rx_failed(op->q, op->first);
-		foreign = foreign || !op->c.src.local;
+		rx_failed(b->op[i].q, b->op[i].first);
+		foreign = foreign || !b->copy[i].src.local;
 	}
 	if (foreign)
 		find_senders(ctx);

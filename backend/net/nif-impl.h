@@ -112,14 +112,13 @@ struct nif {
 };
 
 /* ---- copies of a pass ---- */
-struct nif_op {
-	struct pvb_copy c;
+struct nif_op {                      /* whom copy[i] concerns */
 	struct nif_queue *q;         /* whose bytes, or whose buffer */
 	struct nif_pkt *pkt;         /* fetching: of this packet */
 	uint32_t first;              /* delivering: the first slot of the frame */
 };
-struct nif_batch { struct nif_op *op; unsigned nr, cap; };
-struct nif_key { uint64_t key; uint32_t at; };
+struct nif_batch { struct pvb_copy *copy; struct nif_op *op; unsigned nr, cap; };
+struct nif_key { uint32_t pair, at; };
 
 #define NIF_PORT_AREA (512u * 1024)
 #define NIF_OPS 4096u            /* of a batch */

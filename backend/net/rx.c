@@ -181,7 +181,7 @@ static void put_bytes(struct fill *to, const struct frame_seg *s, uint32_t skip,
 	}
 	c = copy_add(&to->q->nif->ctx->out, to->q, NULL, to->first);
 	if (s->local)
-		c->src.local = s->local + skip;
+		c->src = (struct pvb_copy_end){ .local = s->local + skip };
 	else
 		c->src = (struct pvb_copy_end){ .ref = s->ref,
 						.domid = s->domid,

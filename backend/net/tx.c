@@ -262,6 +262,18 @@ static void fetch_bytes(struct nif_queue *q, struct nif_pkt *p, uint8_t *to, uin
 	stats_add(&q->stats->staged, staged);
 }
 
+/* Where in a page a frame begins here, so that pieces that fill pages there fill pages here: one copy each.  Where one
+ * begins at its page's beginning all later ones do, as far as they are one stretch of memory. */
+static size_t skew_of(const struct frame *f)
+{
+	uint32_t at = f->seg[0].len;
+
+	for (unsigned i = 1; i < f->nr_segs; at += f->seg[i++].len)
+		if (f->seg[i].offset == 0)
+			return (PVB_PAGE_SIZE - at) & (PVB_PAGE_SIZE - 1);
+	return (PVB_PAGE_SIZE - f->seg[0].len) & (PVB_PAGE_SIZE - 1);
+}
+
 /* false: no buffer in this pass. */
 static bool fetch_one(struct nif_queue *q, struct nif_pkt *p)
 {
@@ -275,8 +287,7 @@ static bool fetch_one(struct nif_queue *q, struct nif_pkt *p)
 	len = q->nif->port->whole || f->len < FRAME_HDR ? f->len : FRAME_HDR;
 	if (!copy_fits(&ctx->in, NIF_FRAME_OPS))
 		return false;
-	/* page by page behind the first piece: data that fills pages there fills pages here */
-	to = copy_buffer(ctx, len, (PVB_PAGE_SIZE - f->seg[0].len) & (PVB_PAGE_SIZE - 1));
+	to = copy_buffer(ctx, len, skew_of(f));
 	if (!to)
 		return false;
 	fetch_bytes(q, p, to, len);
