@@ -47,7 +47,8 @@ done
 full_rows+='fall-buffered|pvh||cache=buffered&data=map|brd|1
 stable|pvh||data=map&stable-writes=on|brd|1
 '
-[ -z "${FULL:-}" ] || rows=$full_rows
+mem=192
+[ -z "${FULL:-}" ] || rows=$full_rows mem=384 # 64 requests of 1 MiB are in it
 
 # O_DIRECT needs a disk below: brd; a loop device on it has the sector size we want.
 backing_make() {
@@ -71,7 +72,7 @@ run_row() {
 
 	for word in $front; do append="$append xen_blkfront.$word"; done
 	backing_make "$backing" || return
-	guest_create "$name" "$type" --fio --mem 192 --vcpus "$vcpus" --append "$append lab.full=${FULL:-0}" \
+	guest_create "$name" "$type" --fio --mem $mem --vcpus "$vcpus" --append "$append lab.full=${FULL:-0}" \
 		--script /root/blk-verify-guest.sh --disk "$(spec xvda rw "file:$device?$options")" || return
 	guest_wait "$name" 600 || { guest_exec "$name" 'cat /tmp/fio.out; dmesg | tail -n 20'; return 1; }
 	id=$(guest_id "$name")
