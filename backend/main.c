@@ -13,7 +13,7 @@
 #include "worker.h"
 
 enum { OPT_KIND = 256, OPT_CTL, OPT_METRICS, OPT_UID, OPT_NO_SANDBOX, OPT_MEMORY, OPT_QUEUES, OPT_ORDER, OPT_INDIRECT,
-       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_READY_FD };
+       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_NICE, OPT_READY_FD };
 
 static const struct option options[] = {
 	{ "hv", required_argument, NULL, 'H' },
@@ -29,6 +29,7 @@ static const struct option options[] = {
 	{ "persistent", no_argument, NULL, OPT_PERSISTENT },
 	{ "no-barrier", no_argument, NULL, OPT_NO_BARRIER },
 	{ "max-nic-queues", required_argument, NULL, OPT_NIC_QUEUES },
+	{ "nice", required_argument, NULL, OPT_NICE },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -58,6 +59,7 @@ static const char help[] =
 	"      --persistent        offer persistent grants (costs the guest a copy of all data)\n"
 	"      --no-barrier        do not offer write barriers\n"
 	"      --max-nic-queues N  queues offered per NIC, 1..8 (default: one a CPU, at most 8)\n"
+	"      --nice N            workers' priority, -20..19 (default: -10, as far as we may)\n"
 	"      --ready-fd FD       close FD when serving\n"
 	"  -v, --verbose           log more\n"
 	"  -q, --quiet             log errors only\n"
@@ -76,6 +78,18 @@ static uint64_t number(const char *option, const char *text, uint64_t min, uint6
 		exit(2);
 	}
 	return v;
+}
+
+static int nice_value(const char *text)
+{
+	char *end;
+	long v = strtol(text, &end, 10);
+
+	if (end == text || *end || v < -20 || v > 19) {
+		fprintf(stderr, "pvbackd: --nice is \"%s\", must be -20..19\n", text);
+		exit(2);
+	}
+	return (int)v;
 }
 
 /* pvbackd --worker SOCK DOMID HV UID MEMORY SANDBOX SWITCH: how the supervisor starts us; not for people. */
@@ -131,7 +145,7 @@ int main(int argc, char **argv)
 		.sandbox = true,
 #endif
 		.memory = 32u << 20, .max_queues = PVB_VBD_MAX_QUEUES, .max_ring_order = PVB_VBD_MAX_RING_ORDER,
-		.max_indirect = PVB_VBD_MAX_INDIRECT, .barrier = true, .max_nic_queues = default_nic_queues(), .ready_fd = -1,
+		.max_indirect = PVB_VBD_MAX_INDIRECT, .barrier = true, .max_nic_queues = default_nic_queues(), .nice = -10, .ready_fd = -1,
 	};
 	enum log_level level = LOG_LEVEL_INFO;
 	struct pvb_error err;
@@ -187,6 +201,9 @@ int main(int argc, char **argv)
 			break;
 		case OPT_NIC_QUEUES:
 			o.max_nic_queues = (unsigned)number("max-nic-queues", optarg, 1, PVB_VIF_MAX_QUEUES);
+			break;
+		case OPT_NICE:
+			o.nice = nice_value(optarg);
 			break;
 		case OPT_READY_FD:
 			o.ready_fd = (int)number("ready-fd", optarg, 0, 1 << 20);

@@ -36,6 +36,7 @@ struct sup_options {
 	unsigned max_queues, max_ring_order, max_indirect; /* offered */
 	bool persistent, barrier;
 	unsigned max_nic_queues;     /* offered */
+	int nice;                    /* of workers */
 	int ready_fd;                /* closed when serving; -1 */
 };
 

@@ -79,7 +79,7 @@ want 0 '^Domain-0$' list --names
 [ "$(p list --names)" = Domain-0 ] || { echo "FAIL: a domain is left"; failed=1; }
 
 mkfifo ready
-pvbackd --ready-fd 3 3>ready 2>pvbackd.log &
+pvbackd --nice 7 --ready-fd 3 3>ready 2>pvbackd.log & # lower is for everybody, the default is not
 backd=$!
 cat ready
 want 0 'all well' doctor
@@ -92,6 +92,7 @@ want 1 'paused and can not answer' shutdown g
 want 0 '' unpause g
 check "the guest is up" until_true 20 test -s gpid
 want 0 '^g +[0-9]+ +16 +1 +[rb-]{2}----' list g
+check "its worker has the priority asked for" [ "$(cut -d ' ' -f 19 "/proc/$(tr -d " " </proc/$backd/task/$backd/children)/stat")" = 7 ]
 want 0 '^[0-9]+$' domid g
 id=$(p domid g)
 want 0 '^g$' domname "$id"
