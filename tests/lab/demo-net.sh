@@ -4,10 +4,11 @@
 # Stock guests on real Xen with NICs that pvbackd serves: Debian's kernel and its xen-netfront, created by unmodified
 # xl.  eth0 hangs on a Linux bridge in dom0 by Debian's own vif-bridge script, eth1 on a switch inside pvbackd by
 # vif-pvbus.  Frames, a file over HTTP, and iperf3 (lab/run --with-fio) between the guests and with dom0, by both.
-#   lab/run --with-fio tests/lab/demo-net.sh [MIB [ROUNDS]]
+#   lab/run --with-fio --mem 3072 tests/lab/demo-net.sh [MIB [ROUNDS [migrate]]]
+# MIB: of the file; ROUNDS: of network-attach and -detach; migrate: a PVH guest within this host, too
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
-mib=${1:-32} rounds=${2:-10}
+mib=${1:-32} rounds=${2:-10} migrate=${3:-}
 
 show() { echo; echo "   # $*"; }
 indent() { sed 's/^/   /'; }
@@ -37,13 +38,14 @@ cat >/tmp/guest.sh <<-'END'
 	dmesg | grep -iE 'netfront|eth[01]' || true
 END
 echo "$mib" >/root/mib
+sed '/eth1/d' /tmp/guest.sh >/tmp/guest3.sh
 
 fio=()
 [ ! -e /guest/fio ] || fio=(--fio)
 for n in 1 2; do
 	show "xl create net$n.cfg       # stock kernel; vif = [ \"bridge=xenbr0\", \"script=vif-pvbus,bridge=switch:lan\" ]"
 	t=$EPOCHREALTIME
-	guest_create net$n pv --mem $((128 + 2 * mib)) --vcpus 2 --script /tmp/guest.sh --file /root/mib \
+	guest_create net$n pv --mem $((160 + mib)) --vcpus 2 --script /tmp/guest.sh --file /root/mib \
 		"${fio[@]}" --vif "bridge=xenbr0,mac=00:16:3e:09:00:0$n" \
 		--vif "script=vif-pvbus,bridge=switch:lan,mac=00:16:3e:08:00:0$n" || exit 1
 	echo "   created after $(since "$t")"
@@ -126,8 +128,31 @@ xl domid net2 >"$lab_dir/net2.id"
 wait_for 'ping -c 1 -W 1 10.9.0.12 >/dev/null' 30 "net2 answers dom0" || exit 1
 guest_exec net1 'for i in 1 2 3 4 5 6; do ping -c 1 -W 5 10.8.0.12 && exit; done; exit 1' 60 >/dev/null || lab_fail "switch: not after the restore"
 
-show "what is left: no domain, no device, no interface"
 guest_destroy net1 && guest_destroy net2 || exit 1
+
+if [ -n "$migrate" ]; then
+	show "xl migrate net3 (PVH), within this host, while dom0 fetches a file from it"
+	guest_create net3 pvh --mem $((160 + mib)) --script /tmp/guest3.sh --file /root/mib \
+		--vif "bridge=xenbr0,mac=00:16:3e:09:00:03" || exit 1
+	guest_wait net3 300 || lab_fail "net3: status $?"
+	wait_for 'ping -c 1 -W 5 10.9.0.13 >/dev/null' 60 "net3 answers dom0" || exit 1
+	id3=$(guest_id net3)
+	wget -q -O - http://10.9.0.13/file | sha256sum >/tmp/sum &
+	fetching=$!
+	wait_node "/local/domain/0/backend/vif/$id3/0/state" 20 '[ "$value" = 4 ]' || lab_fail "net3 is not connected"
+	xl migrate -s '' net3 'xl migrate-receive' >/tmp/out 2>&1 || { cat /tmp/out; lab_fail "xl migrate"; }
+	wait $fetching
+	read -r sum _ </tmp/sum
+	want=$(wget -q -O - http://10.9.0.13/sum | cut -d ' ' -f 1)
+	[ -n "$want" ] && [ "$sum" = "$want" ] || lab_fail "across a migration: sums differ: $sum, $want"
+	echo "   $mib MiB by HTTP across it, equal SHA-256"
+	xl domid net3 >"$lab_dir/net3.id"
+	[ "$(xl domid net3)" != "$id3" ] || lab_fail "the domain is the same one"
+	wait_for "[ ! -e /sys/class/net/vif$id3.0 ]" 5 "the TAP of the domain before gone" || exit 1
+	guest_destroy net3 || exit 1
+fi
+
+show "what is left: no domain, no device, no interface"
 assert_clean || exit 1
 wait_for '! ls /sys/class/net | grep -q "^vif"' 5 "no TAP" || exit 1
 lsmod | grep xen_netback && lab_fail "xen-netback was loaded"
