@@ -15,6 +15,7 @@
 #include "log.h"
 #include "server.h"
 #include "supervisor.h"
+#include "vif.h"
 
 #define STOP_MS 10000 /* how long requests in flight may take when the daemon stops */
 
@@ -94,6 +95,10 @@ static void scan_kind(struct supervisor *sup, const char *kind)
 	for (struct device *d = sup->devices; d; d = d->next) /* what is no longer there */
 		if (strcmp(d->kind, kind) == 0)
 			device_step(d);
+	if (!sup->swept && strcmp(kind, vif_ops.class) == 0) {
+		sup->swept = true;
+		vif_sweep(sup);
+	}
 }
 
 static void on_backend(void *arg, const char *path)

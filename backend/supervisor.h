@@ -82,6 +82,7 @@ struct supervisor {
 	int signal_fd;
 	struct pvb_watch *kinds[SUP_MAX_KINDS], *release;
 	struct pvb_source *sweep;
+	bool swept;                  /* leftovers of NICs were looked for */
 	bool stopping;
 };
 int supervisor_main(const struct sup_options *o);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "log.h"
 #include "net/nif-stats.h"
+#include "net/tap.h"
 #include "supervisor.h"
 #include "vif.h"
 
@@ -73,6 +74,9 @@ static void nic_of(const struct vif *v, struct port_nic *nic, char ifname[32])
 	memcpy(nic->mac, v->cfg.mac, sizeof(nic->mac));
 }
 
+/* What the alias of its TAP says: whose it is, and which NIC's. */
+#define MARK "pvbackd %.120s vif "
+
 static int prepare(struct vif *v, struct pvb_error *err)
 {
 	struct port_nic nic;
@@ -89,7 +93,38 @@ static int prepare(struct vif *v, struct pvb_error *err)
 	/* one of that name, of a device that has just gone, may have been on its way out: now it stays */
 	if (v->prepared && is_tap(v) && v->nr_fds > 0 && ioctl(v->fds[0], TUNSETPERSIST, 1) < 0)
 		device_log(&v->dev, LOG_LEVEL_WARN, "its TAP will not outlive pvbackd: %s", strerror(errno));
+	if (v->prepared && is_tap(v)) {
+		char mark[TAP_MARK_LEN];
+
+		/* without one it is only not found when it is left over */
+		snprintf(mark, sizeof(mark), MARK "%u/%u", v->dev.sup->hv, v->dev.id.front, v->dev.id.devid);
+		rc = tap_mark(ifname, mark);
+		if (rc < 0)
+			device_log(&v->dev, LOG_LEVEL_DEBUG, "TAP %s has no mark: %s", ifname, strerror(-rc));
+		rc = 0;
+	}
 	return rc;
+}
+
+void vif_sweep(struct supervisor *sup)
+{
+	struct if_nameindex *all = if_nameindex();
+	char mark[TAP_MARK_LEN], ours[TAP_MARK_LEN];
+	int len = snprintf(ours, sizeof(ours), MARK, sup->hv);
+
+	for (const struct if_nameindex *i = all; i && i->if_index; i++) {
+		struct pvb_device_id id = { .class = vif_ops.class };
+		struct pvb_error err = { 0 };
+
+		if (tap_read_mark(i->if_name, mark) < 0 || strncmp(mark, ours, (size_t)len) != 0 ||
+		    sscanf(mark + len, "%u/%u", &id.front, &id.devid) != 2 || device_find(sup, vif_ops.class, &id))
+			continue;
+		if (tap_remove(i->if_name, &err) < 0)
+			log_warn("TAP %s of vif %u/%u, which is gone: %s", i->if_name, id.front, id.devid, err.text);
+		else
+			log_info("TAP %s taken away: vif %u/%u is gone", i->if_name, id.front, id.devid);
+	}
+	if_freenameindex(all);
 }
 
 static void forget_port(struct vif *v)

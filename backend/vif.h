@@ -9,8 +9,9 @@
  * Port     Which one is a text.  With our hotplug script (vif-pvbus...) it is the value of `bridge`; with any other script
  *          it is "tap", which is what they plug in somewhere; without a script it is the value of `port`, or "tap".
  * TAP      Made before state 2, because the toolstack runs the script right after; kept when the guest reconnects and when
- *          pvbackd ends, because bridges, addresses and rules hang on it; taken away when the back end's directory vanishes.
- *          It is followed by its descriptor: scripts rename it.
+ *          pvbackd ends, because bridges, addresses and rules hang on it; taken away when the back end's directory vanishes,
+ *          also while no pvbackd ran (vif_sweep(): its alias says whose it is).  It is followed by its descriptor: scripts
+ *          rename it.
  * Live     `rate`, `rx-rate` and the front end's request-multicast-control are looked at while connected.
  */
 #include "backend/net/port.h"
@@ -38,6 +39,8 @@ static inline struct vif *vif_of(struct device *d)
 {
 	return d->ops == &vif_ops ? (struct vif *)d : NULL;
 }
+/* Take away TAPs of ours whose NICs are gone.  To be called when all devices in the store are known. */
+void vif_sweep(struct supervisor *sup);
 /* What the interface is called now, "" when the port has none. */
 void vif_ifname(const struct vif *v, char buf[32]);
 

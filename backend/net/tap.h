@@ -22,6 +22,11 @@
 int tap_prepare(const char *ifname, unsigned queues, uint32_t mtu, int *fds, struct pvb_error *err);
 /* Remove it; that it is not there is no error. */
 int tap_remove(const char *ifname, struct pvb_error *err);
+/* A word on it, which stays when it is renamed: the interface's alias (`ip link` shows it).  Less than TAP_MARK_LEN bytes;
+ * the longer one is -ENAMETOOLONG, another error the kernel's.  -ENOENT: there is none. */
+#define TAP_MARK_LEN 200u
+int tap_mark(const char *ifname, const char *text);
+int tap_read_mark(const char *ifname, char text[TAP_MARK_LEN]);
 
 /* --- worker ----------------------------------------------------------------------------------------------- */
 enum { TAP_CSUM = 1, TAP_TSO4 = 2, TAP_TSO6 = 4 };
