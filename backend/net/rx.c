@@ -130,6 +130,7 @@ struct fill {
 	unsigned used, nr_data;
 	uint32_t ref;
 	uint8_t *page;               /* mapped for good, or NULL */
+	bool uncut;                  /* a piece of the sender's begins a buffer rather than lie in two */
 	uint32_t ops, foreign, staged;
 };
 
@@ -194,6 +195,32 @@ static void put_bytes(struct fill *to, const struct frame_seg *s, uint32_t skip,
 	to->foreign += !s->local;
 }
 
+/* Buffers that a frame takes when they are filled up. */
+static uint32_t slots_filled(const struct frame *f)
+{
+	return (f->len + PVB_PAGE_SIZE - 1) / PVB_PAGE_SIZE;
+}
+
+/* And when no piece of the sender's is cut; FRAME_MAX_LEN if there is none of a sender's. */
+static uint32_t slots_uncut(const struct frame *f)
+{
+	uint32_t used = f->hdr_len, skip = f->hdr_len, nr = 1;
+
+	if (f->nr_segs > 0 && f->seg[0].local)
+		return FRAME_MAX_LEN;
+	for (unsigned i = 0; i < f->nr_segs; i++) {
+		uint32_t cut = skip < f->seg[i].len ? skip : f->seg[i].len, n = f->seg[i].len - cut;
+
+		skip -= cut;
+		if (used + n > PVB_PAGE_SIZE) {
+			nr++;
+			used = 0;
+		}
+		used += n;
+	}
+	return nr;
+}
+
 /* One piece of a frame, cut where the buffers end and where its own pages do. */
 static void put_piece(struct fill *to, const struct frame_seg *s, uint32_t skip, const struct netif_extra_info *x,
 		      unsigned nr_x)
@@ -201,7 +228,8 @@ static void put_piece(struct fill *to, const struct frame_seg *s, uint32_t skip,
 	while (skip < s->len) {
 		uint32_t n = s->len - skip, room;
 
-		if (to->nr_data == 0 || to->used == PVB_PAGE_SIZE) {
+		if (to->nr_data == 0 || to->used == PVB_PAGE_SIZE ||
+		    (to->uncut && to->used + (s->len - skip) > PVB_PAGE_SIZE)) {
 			next_slot(to);
 			for (unsigned i = 0; to->nr_data == 1 && i < nr_x; i++)
 				put_extra(to->q, &x[i]);
@@ -321,7 +349,7 @@ enum frame_verdict nif_deliver(struct nif *nif, unsigned queue, struct frame *f)
 	if (q->rx.need && !q->rx.stalled)
 		return FRAME_HELD; /* others wait already */
 	nr_x = extras(nif, f, hashed ? &hash : NULL, type, x);
-	need = (f->len + PVB_PAGE_SIZE - 1) / PVB_PAGE_SIZE + nr_x;
+	need = slots_filled(f) + nr_x;
 	if (q->rx.avail < need || q->rx.stalled)
 		look(q);
 	if (nif->broken)
@@ -338,6 +366,13 @@ enum frame_verdict nif_deliver(struct nif *nif, unsigned queue, struct frame *f)
 		nif_ctx_flush(ctx);
 	to.q = q;
 	to.first = q->rx.ring.cons;
+	/* Behind the headers nothing lies in the receiver's pages as it lay in the sender's: each page would be two copies.
+	 * One buffer more is what that may cost. */
+	if (need - nr_x > 1) {
+		uint32_t uncut = slots_uncut(f);
+
+		to.uncut = uncut <= need - nr_x + 1 && uncut <= NIF_MAX_SLOTS && uncut + nr_x <= q->rx.avail;
+	}
 	put_frame(&to, f, x, nr_x);
 	nifj_taken(q->j, NIFJ_RX, q->rx.ring.cons);
 	if (!q->rx.dirty) {
