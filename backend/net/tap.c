@@ -23,6 +23,7 @@ struct queue {
 	int fd;
 	unsigned nr;
 	struct pvb_source *src;
+	unsigned budget;             /* frames to read at once: as many as there were lately */
 	bool is_held;
 	struct frame held;
 	uint8_t *held_bytes;
@@ -112,9 +113,11 @@ static void readable(void *arg, uint32_t events)
 	uint8_t *area = nif_ctx_area(tap->port.ctx, &size);
 	const char *why;
 	struct frame f;
+	unsigned i;
 	int rc = 1;
 
-	for (unsigned i = 0; i < BATCH && rc && size - tap->used >= 2 * TAP_MAX_READ; i++) {
+	/* To be told that there are no more frames costs as much as a frame.  The loop knows it, too. */
+	for (i = 0; i < q->budget && size - tap->used >= 2 * TAP_MAX_READ; i++) {
 		uint8_t *buf = area + tap->used;
 
 		rc = tap_read(q->fd, buf, &f, &why);
@@ -123,8 +126,10 @@ static void readable(void *arg, uint32_t events)
 			break;
 		}
 		tap->port.stats.rx_dropped_filter += rc < 0;
-		if (rc <= 0)
+		if (rc < 0)
 			continue;
+		if (rc == 0)
+			break;
 		/* each at the beginning of a page: its pages are then the guest's, one copy each */
 		tap->used += (f.len + PVB_PAGE_SIZE - 1) & ~(size_t)(PVB_PAGE_SIZE - 1);
 		if (deliver(q, &f) == FRAME_HELD) {
@@ -132,6 +137,7 @@ static void readable(void *arg, uint32_t events)
 			break;
 		}
 	}
+	q->budget = i == q->budget ? (2 * i < BATCH ? 2 * i : BATCH) : i ? i : 1;
 	nif_ctx_flush(tap->port.ctx);
 	tap->used = 0;
 }
@@ -239,6 +245,7 @@ static int open_queue(struct tap *tap, struct queue *q, struct pvb_error *err)
 	int rc;
 
 	q->tap = tap;
+	q->budget = 1;
 	q->held_bytes = malloc(FRAME_MAX_LEN);
 	if (!q->held_bytes)
 		return pvb_err(err, -ENOMEM, "tap: no memory");
