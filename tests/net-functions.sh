@@ -1,19 +1,10 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# net-functions.sh owns what a test of process guests' NICs stands on: network namespaces of its own (that takes the
-# right to make them: root, or user namespaces), a directory, the fabric, pvbackd, and their end.  It is sourced first,
-# and begins the script anew inside.  With PVBUS_BUILD=DIR the programs are those of that build tree; else of
-# $abs_top_builddir, else installed ones.
+# net-functions.sh owns what a test of process guests' NICs needs besides: network namespaces of its own (that takes the
+# right to make them: root, or user namespaces).  It is sourced first, and begins the script anew inside.
 
-show=""
-[ "${1:-}" != --show ] || show=yes
-build=${PVBUS_BUILD:-${abs_top_builddir:-}}
-[ -z "$build" ] || PATH=$build/backend:$build/bus:$build/toolstack:$build/frontend/user:$PATH
 PATH=$PATH:/usr/sbin:/sbin
-for tool in pvlocald pvbackd pvl pvguest; do
-	command -v $tool >/dev/null || { echo "FAIL: $tool is not built"; exit 1; }
-done
 for tool in ip python3 unshare nsenter; do
 	command -v $tool >/dev/null || { echo "SKIP: no $tool (apt-get install iproute2 python3 util-linux)"; exit 77; }
 done
@@ -25,45 +16,9 @@ if [ -z "${NET_LOCAL_INSIDE:-}" ]; then
 	NET_LOCAL_INSIDE=yes exec unshare "${user[@]}" --net --mount "$0" "$@"
 fi
 
-dir=$(mktemp -d /tmp/pvbus-net.XXXXXX)
-cd "$dir" || exit 99
-fabric=$dir/fabric backd="" holders=()
-export PVBUS_HV=local:$fabric
-stop() {
-	kill "$1" 2>/dev/null || return 0
-	for ((i = 0; i < 50; i++)); do
-		kill -0 "$1" 2>/dev/null || return 0
-		sleep 0.1
-	done
-	kill -9 "$1" 2>/dev/null || true
-}
-cleanup() {
-	local rc=$?
+# shellcheck source=tests/fabric-functions.sh
+. "$(dirname "$0")/fabric-functions.sh"
 
-	trap - EXIT
-	[ $rc -eq 0 ] || [ -n "$show" ] || { echo "---- pvbackd:"; cat pvbackd.log; echo "---- guests:"; cat fabric/log/*.log; } 2>/dev/null
-	for g in netns-*; do timeout 20 pvl --host "local:$fabric" destroy "${g#netns-}" >/dev/null 2>&1 || true; done
-	[ -z "$backd" ] || { kill "$backd" && wait "$backd"; } 2>/dev/null || true
-	[ ! -s localpid ] || stop "$(cat localpid)"
-	for h in "${holders[@]}"; do stop "$h"; done
-	cd /
-	umount "$dir"/netns-* 2>/dev/null || true
-	rm -rf "$dir"
-	exit $rc
-}
-trap cleanup EXIT
-
-title() { [ -z "$show" ] || printf '\n-- %s\n' "$*"; }
-# run COMMAND...: shown as a person would type it, its output indented.
-run() {
-	if [ -n "$show" ]; then
-		printf '   $ %s\n' "${*//$dir\//}"
-		"$@" 2>&1 | sed "s|$dir/||g; s/^/   /"
-	else
-		"$@" >out.log 2>&1 || { echo "FAIL: $*"; cat out.log; return 1; }
-	fi
-}
-fail() { echo "FAIL: $*"; exit 1; }
 # in_guest NAME COMMAND...: in the network namespace of that guest
 in_guest() {
 	local name=$1
@@ -71,23 +26,7 @@ in_guest() {
 	nsenter --net="$dir/netns-$name" "$@"
 }
 
-# backd_start [OPTION...]: pvlocald, and pvbackd with these
-backd_start() {
-	run pvlocald --dir "$fabric" --pidfile "$dir/localpid"
-	[ -z "$show" ] || echo '   $ pvbackd &'
-	mkfifo ready
-	pvbackd --ready-fd 3 "$@" 3>ready 2>pvbackd.log &
-	backd=$!
-	cat ready
-	kill -0 $backd 2>/dev/null || fail "pvbackd did not start"
-}
-backd_stop() {
-	kill "$backd" || fail "pvbackd has died"
-	wait "$backd" || fail "pvbackd ended with status $?: $(tail -n 3 pvbackd.log)"
-	backd=""
-}
-
-# guest NAME VIFS WORDS...: pvl create; a NIC ethN in netns-NAME for each of WORDS (",queues=4,sg=off" or "").
+# guest_begin NAME VIFS WORDS...: pvl create; a NIC ethN in netns-NAME for each of WORDS (",queues=4,sg=off" or "").
 guest_begin() {
 	local name=$1 vifs=$2 nics="" n=0 words
 

@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# fabric-functions.sh owns what a test with process guests stands on: a directory of its own, the fabric, pvbackd, and their
+# end; and, with --show as first argument, that one sees what it does.  It is sourced first.  With PVBUS_BUILD=DIR the
+# programs are those of that build tree; else of $abs_top_builddir, else installed ones.
+
+show=""
+[ "${1:-}" != --show ] || show=yes
+build=${PVBUS_BUILD:-${abs_top_builddir:-}}
+[ -z "$build" ] || PATH=$build/backend:$build/bus:$build/toolstack:$build/frontend/user:$PATH
+PATH=$PATH:/usr/sbin:/sbin
+for tool in pvlocald pvbackd pvl pvguest; do
+	command -v $tool >/dev/null || { echo "FAIL: $tool is not built"; exit 1; }
+done
+
+dir=$(mktemp -d /tmp/pvbus-test.XXXXXX)
+cd "$dir" || exit 99
+fabric=$dir/fabric backd="" holders=()
+export PVBUS_HV=local:$fabric
+stop() {
+	kill "$1" 2>/dev/null || return 0
+	for ((i = 0; i < 50; i++)); do
+		kill -0 "$1" 2>/dev/null || return 0
+		sleep 0.1
+	done
+	kill -9 "$1" 2>/dev/null || true
+}
+cleanup() {
+	local rc=$?
+
+	trap - EXIT
+	[ $rc -eq 0 ] || [ -n "$show" ] || { echo "---- pvbackd:"; cat pvbackd.log; echo "---- guests:"; cat fabric/log/*.log; } 2>/dev/null
+	[ ! -s localpid ] || for g in *.cfg; do timeout 20 pvl --host "local:$fabric" destroy "${g%.cfg}" >/dev/null 2>&1 || true; done
+	[ -z "$backd" ] || { kill "$backd" && wait "$backd"; } 2>/dev/null || true
+	[ ! -s localpid ] || stop "$(cat localpid)"
+	for h in "${holders[@]}"; do stop "$h"; done
+	cd /
+	umount "$dir"/netns-* 2>/dev/null || true
+	rm -rf "$dir"
+	exit $rc
+}
+trap cleanup EXIT
+
+title() { [ -z "$show" ] || printf '\n-- %s\n' "$*"; }
+# run COMMAND...: shown as a person would type it, its output indented.
+run() {
+	if [ -n "$show" ]; then
+		printf '   $ %s\n' "${*//$dir\//}"
+		"$@" 2>&1 | sed "s|$dir/||g; s/^/   /"
+	else
+		"$@" >out.log 2>&1 || { echo "FAIL: $*"; cat out.log; return 1; }
+	fi
+}
+fail() { echo "FAIL: $*"; exit 1; }
+
+# backd_start [OPTION...]: pvlocald, and pvbackd with these
+backd_start() {
+	run pvlocald --dir "$fabric" --pidfile "$dir/localpid"
+	[ -z "$show" ] || echo '   $ pvbackd &'
+	mkfifo ready
+	pvbackd --ready-fd 3 "$@" 3>ready 2>pvbackd.log &
+	backd=$!
+	cat ready
+	kill -0 $backd 2>/dev/null || fail "pvbackd did not start"
+}
+backd_stop() {
+	kill "$backd" || fail "pvbackd has died"
+	wait "$backd" || fail "pvbackd ended with status $?: $(tail -n 3 pvbackd.log)"
+	backd=""
+}
