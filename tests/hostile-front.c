@@ -11,19 +11,23 @@
 
 /* --- making and connecting ------------------------------------------------------------------------- */
 
-int hfront_offer(struct pvb_store *tool, const char *kind, uint32_t back, uint32_t front, uint32_t devid,
+int hfront_offer(struct pvb_store *tool, const char *class, uint32_t back, uint32_t front, uint32_t devid,
 		 const struct pvb_pair *pairs, unsigned nr, struct pvb_error *err)
 {
-	struct pvb_device_id id = { .kind = kind != NULL ? kind : "vbd", .class = "vbd", .back = back, .front = front,
-				    .devid = devid };
+	struct pvb_device_id id = { .kind = class, .class = class, .back = back, .front = front, .devid = devid };
 	char num[16];
-	struct pvb_pair ours[2] = { { "virtual-device", num }, { "device-type", "disk" } };
+	struct pvb_pair disk[2] = { { "virtual-device", num }, { "device-type", "disk" } };
+	struct pvb_pair nic[2] = { { "handle", num }, { "mac", "" } };
+	bool is_nic = strcmp(class, "vif") == 0;
 
 	snprintf(num, sizeof(num), "%u", devid);
-	return pvb_offer(tool, &id, pairs, nr, ours, 2, err);
+	for (unsigned i = 0; i < nr; i++)
+		if (strcmp(pairs[i].key, "mac") == 0)
+			nic[1] = pairs[i];
+	return pvb_offer(tool, &id, pairs, nr, is_nic ? nic : disk, 2, err);
 }
 
-int hfront_open(struct hfront *h, const char *spec, uint32_t devid, struct pvb_error *err)
+int hfront_open(struct hfront *h, const char *spec, const char *class, uint32_t devid, struct pvb_error *err)
 {
 	char home[64], path[192];
 	uint64_t back;
@@ -39,7 +43,7 @@ int hfront_open(struct hfront *h, const char *spec, uint32_t devid, struct pvb_e
 	if (rc < 0)
 		goto fail;
 	pvb_store_home(h->domid, home, sizeof(home));
-	snprintf(h->dir, sizeof(h->dir), "%s/device/vbd/%u", home, devid);
+	snprintf(h->dir, sizeof(h->dir), "%s/device/%s/%u", home, class, devid);
 	snprintf(path, sizeof(path), "%s/backend", h->dir);
 	rc = pvb_store_read(h->st, PVB_NO_TXN, path, &h->back);
 	if (rc == 0) {
@@ -91,20 +95,28 @@ struct publishing {
 	const struct hfront_options *opt;
 };
 
-static int write_in(struct hfront *h, pvb_txn t, const char *sub, const char *key, const char *value)
+int hfront_write_txn(struct hfront *h, pvb_txn t, const char *key, const char *value)
 {
 	char path[PVB_STORE_VALUE_MAX];
 
-	snprintf(path, sizeof(path), "%s/%s%s", h->dir, sub, key);
+	snprintf(path, sizeof(path), "%s/%s", h->dir, key);
 	return value != NULL ? pvb_store_write(h->st, t, path, value) : pvb_store_rm(h->st, t, path);
+}
+
+int hfront_write_num(struct hfront *h, pvb_txn t, const char *key, uint32_t value)
+{
+	char num[16];
+
+	snprintf(num, sizeof(num), "%u", value);
+	return hfront_write_txn(h, t, key, num);
 }
 
 static int write_num(struct hfront *h, pvb_txn t, const char *sub, const char *key, uint32_t v)
 {
-	char num[16];
+	char name[64];
 
-	snprintf(num, sizeof(num), "%u", v);
-	return write_in(h, t, sub, key, num);
+	snprintf(name, sizeof(name), "%s%s", sub, key);
+	return hfront_write_num(h, t, name, v);
 }
 
 static int publish(struct pvb_store *st, pvb_txn t, void *arg)
@@ -112,7 +124,7 @@ static int publish(struct pvb_store *st, pvb_txn t, void *arg)
 	const struct publishing *p = arg;
 	struct hfront *h = p->h;
 	char sub[24] = "", key[32];
-	int rc = write_in(h, t, "", "protocol", h->wire->protocol);
+	int rc = hfront_write_txn(h, t, "protocol", h->wire->protocol);
 
 	if (rc == 0 && h->queues > 1)
 		rc = write_num(h, t, "", "multi-queue-num-queues", h->queues);
@@ -132,7 +144,7 @@ static int publish(struct pvb_store *st, pvb_txn t, void *arg)
 		}
 	}
 	for (unsigned i = 0; rc == 0 && i < p->opt->nr_keys; i++)
-		rc = write_in(h, t, "", p->opt->keys[i].key, p->opt->keys[i].value);
+		rc = hfront_write_txn(h, t, p->opt->keys[i].key, p->opt->keys[i].value);
 	return rc;
 }
 
@@ -198,12 +210,12 @@ void hfront_close(struct hfront *h)
 
 int hfront_write(struct hfront *h, const char *key, const char *value)
 {
-	return write_in(h, PVB_NO_TXN, "", key, value);
+	return hfront_write_txn(h, PVB_NO_TXN, key, value);
 }
 
 int hfront_state(struct hfront *h, unsigned state)
 {
-	return write_num(h, PVB_NO_TXN, "", "state", state);
+	return hfront_write_num(h, PVB_NO_TXN, "state", state);
 }
 
 static bool state_is(const char *value, void *arg)

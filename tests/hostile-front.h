@@ -6,14 +6,15 @@
  * slot and shared word can be replaced.
  *
  *	struct hfront h;
- *	hfront_offer(tool, NULL, 0, 3, 51712, keys, nr, &err);           // as domain 0: both directories
- *	hfront_open(&h, "local:DIR:3", 51712, &err);               // as domain 3
+ *	hfront_offer(tool, "vbd", 0, 3, 51712, keys, nr, &err);    // as domain 0: both directories
+ *	hfront_open(&h, "local:DIR:3", "vbd", 51712, &err);        // as domain 3
  *	hfront_connect(&h, &(struct hfront_options){ .pages = 16 }, 5000, &err);
  *	hfront_rw(&h, slot, BLKIF_OP_READ, 7, 0, 0, 1);            // id 7, sector 0, data page 0, 1 page
  *	hfront_put(&h, 0, slot); hfront_push(&h, 0);
  *	hfront_response(&h, 0, &rsp, 1000);
  *	hfront_close(&h);
  *
+ * What it does to the store suits any class of device: hostile-nic.h uses it for NICs.
  * All waits are bounded and end with -ETIMEDOUT.  Calls return 0 or -errno.  One thread, except the flipper's.
  */
 #include <pthread.h>
@@ -63,12 +64,12 @@ struct hfront {
 
 /* --- making and connecting ------------------------------------------------------------------------- */
 
-/* tool: a store handle of domain 0 (or of who may).  pairs go to the back end's directory, at least what the back
- * end needs to open a disk ("params", "mode"...).  kind NULL means "vbd". */
-int hfront_offer(struct pvb_store *tool, const char *kind, uint32_t back, uint32_t front, uint32_t devid,
+/* tool: a store handle of domain 0 (or of who may).  class: "vbd" or "vif".  pairs go to the back end's directory, at
+ * least what the back end needs ("params", "mode"...; "mac", "port"...). */
+int hfront_offer(struct pvb_store *tool, const char *class, uint32_t back, uint32_t front, uint32_t devid,
 		 const struct pvb_pair *pairs, unsigned nr, struct pvb_error *err);
 /* Open handles as the domain spec says and find the device's back end. */
-int hfront_open(struct hfront *h, const char *spec, uint32_t devid, struct pvb_error *err);
+int hfront_open(struct hfront *h, const char *spec, const char *class, uint32_t devid, struct pvb_error *err);
 /* Rings, ports and data pages, correct and empty (indices 0).  Nothing is written to the store. */
 int hfront_rings(struct hfront *h, const struct hfront_options *opt, struct pvb_error *err);
 /* Keys for the rings there are, changed as opt->keys says.  Not the state. */
@@ -84,6 +85,9 @@ void hfront_drop(struct hfront *h);
 
 int hfront_state(struct hfront *h, unsigned state);                      /* our state, any number */
 int hfront_write(struct hfront *h, const char *key, const char *value);  /* any key of ours, any text */
+/* The same in a transaction; value NULL removes it. */
+int hfront_write_txn(struct hfront *h, pvb_txn t, const char *key, const char *value);
+int hfront_write_num(struct hfront *h, pvb_txn t, const char *key, uint32_t value);
 /* Wait until the back end's state is one of the bits (1u << state); the state, or -ETIMEDOUT. */
 int hfront_wait_back(struct hfront *h, unsigned states, int timeout_ms);
 /* The back end's error node (or hotplug-error); "" when there is none. */

@@ -16,8 +16,6 @@
 #include "bus/local/fabric.h"
 #include "bus/loop.h"
 #include "tests/hostile-stage.h"
-#include <xen/xen.h>
-#include <xen/io/blkif.h>
 
 bool stage_on_xen;
 uint32_t stage_good_domid;
@@ -27,9 +25,13 @@ static struct pvb_fabric *fabric;
 static struct pvb_store *store;        /* local: as domain 0; Xen: as the liar */
 static pid_t backd;
 static uint32_t liar_domid;
-static int ctl = -1;                   /* pvbackd's control socket; domain 0 of Xen only */
+static const struct stage_kind *kind;
+static struct hfront *const *liars;
+static unsigned nr_liars;
+static int ctl = -1;                   /* pvbackd's control socket, where pvbackd is */
+static bool is_dom0;                   /* we are in domain 0 of Xen */
 
-#define WHY 300 /* bytes of what is wrong */
+#define WHY STAGE_WHY
 
 static void nap(void)
 {
@@ -81,40 +83,29 @@ static void ask(const char *fmt, ...)
 
 /* ---- local: the honest guest, its own thread, its own handles ------------------------------------------- */
 
+#define TIMES 8192u
+
 static struct {
-	struct hfront front;
 	pthread_t thread;
 	int stop;
 	unsigned rounds;
-	uint64_t worst_ms;
-	char wrong[100];
+	uint32_t us[TIMES];            /* of the last rounds */
+	uint64_t worst_us;
+	char wrong[STAGE_WHY];
 } good;
 
 static void *do_good(void *arg)
 {
-	uint8_t slot[PVF_SLOT_MAX];
-	uint64_t seed = 3;
-
 	while (!__atomic_load_n(&good.stop, __ATOMIC_RELAXED)) {
-		uint64_t sector = rnd(&seed) % 256 * 8, t = pvb_now_ms();
-		uint8_t *out = hfront_page(&good.front, 0), *in = hfront_page(&good.front, 2);
-		int rc;
+		uint64_t t = pvb_now_ns();
 
-		for (unsigned i = 0; i < PVB_PAGE_SIZE; i++)
-			out[i] = (uint8_t)rnd(&seed);
-		hfront_rw(&good.front, slot, BLKIF_OP_WRITE, 1, sector, 0, 1);
-		rc = hfront_roundtrip(&good.front, 0, slot, 1, STAGE_WAIT_MS);
-		hfront_rw(&good.front, slot, BLKIF_OP_READ, 2, sector, 2, 1);
-		if (rc == 0)
-			rc = hfront_roundtrip(&good.front, 0, slot, 2, STAGE_WAIT_MS);
-		if (rc != 0 || memcmp(out, in, PVB_PAGE_SIZE) != 0) {
-			snprintf(good.wrong, sizeof(good.wrong), "round %u: %d", good.rounds, rc);
+		if (!kind->good_round(good.wrong))
 			break;
-		}
-		t = pvb_now_ms() - t;
-		if (t > good.worst_ms)
-			good.worst_ms = t;
-		__atomic_fetch_add(&good.rounds, 1, __ATOMIC_RELAXED);
+		t = (pvb_now_ns() - t) / 1000;
+		if (t > good.worst_us)
+			good.worst_us = t;
+		__atomic_store_n(&good.us[good.rounds % TIMES], (uint32_t)t, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&good.rounds, 1, __ATOMIC_RELEASE);
 		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL); /* others share the machine */
 	}
 	return NULL;
@@ -143,7 +134,7 @@ static void start_pvbackd(void)
 		dup2(ready[1], 3);
 		if (ready[1] != 3)
 			close(ready[1]);
-		execl(path, path, "--hv", spec, "--ready-fd", "3", NULL);
+		execl(path, path, "--hv", spec, "--ready-fd", "3", "--max-nic-queues", "4", NULL);
 		_exit(127);
 	}
 	close(ready[1]);
@@ -165,83 +156,109 @@ static void make_home(uint32_t domid)
 	assert_int_equal(pvb_store_write(store, PVB_NO_TXN, path, num), 0);
 }
 
-static void make_disk(uint32_t domid, uint32_t devid, struct hfront *h)
+static void offer(uint32_t domid, const struct stage_device *d)
 {
-	const struct pvb_pair keys[] = { { "params", "mem:size=1M" }, { "mode", devid == STAGE_RO_DEVID ? "r" : "w" },
-					 { "online", "1" }, { "discard-enable", "1" } };
 	struct pvb_error err = { 0 };
-	char who[90];
 
-	if (hfront_offer(store, NULL, 0, domid, devid, keys, 4, &err) < 0)
-		fail_msg("%s", err.text);
-	snprintf(who, sizeof(who), "%s:%u", spec, domid);
-	if (hfront_open(h, who, devid, &err) < 0)
+	if (hfront_offer(store, kind->class, 0, domid, d->devid, d->keys, d->nr_keys, &err) < 0)
 		fail_msg("%s", err.text);
 }
 
-static void local_up(struct hfront *liar, struct hfront *readonly)
+static void ask_pvbackd(const char *path)
 {
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", path);
+	ctl = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (ctl >= 0 && connect(ctl, (struct sockaddr *)&to, sizeof(to)) == 0)
+		return;
+	close(ctl);
+	ctl = -1;
+}
+
+static void local_up(void)
+{
+	char who[90], why[WHY] = "";
 	struct pvb_error err = { 0 };
 
-	snprintf(dir, sizeof(dir), "/tmp/pvb-hostile-vbd.XXXXXX");
+	snprintf(dir, sizeof(dir), "/tmp/pvb-hostile.XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	snprintf(spec, sizeof(spec), "local:%s", dir);
 	if (pvb_fabric_start(&fabric, dir, &err) < 0 || pvb_store_open(&store, spec, &err) < 0 ||
 	    pvb_local_domain_create(dir, "liar", 4096, &liar_domid, &err) < 0 ||
-	    pvb_local_domain_create(dir, "good", 256, &stage_good_domid, &err) < 0)
+	    pvb_local_domain_create(dir, "good", 2048, &stage_good_domid, &err) < 0)
 		fail_msg("%s", err.text);
 	start_pvbackd();
+	snprintf(who, sizeof(who), "%s/pvbackd.sock", dir);
+	ask_pvbackd(who);
+	assert_true(ctl >= 0);
 	make_home(stage_good_domid);
-	make_disk(stage_good_domid, STAGE_DEVID, &good.front);
-	if (hfront_connect(&good.front, &(struct hfront_options){ .pages = 4 }, STAGE_WAIT_MS, &err) < 0)
-		fail_msg("%s", err.text);
-	assert_int_equal(pthread_create(&good.thread, NULL, do_good, NULL), 0);
 	make_home(liar_domid);
-	make_disk(liar_domid, STAGE_DEVID, liar);
-	make_disk(liar_domid, STAGE_RO_DEVID, readonly);
+	for (unsigned i = 0; i < STAGE_DEVICES && kind->good[i].nr_keys > 0; i++)
+		offer(stage_good_domid, &kind->good[i]);
+	for (unsigned i = 0; i < nr_liars; i++)
+		offer(liar_domid, &kind->liar[i]);
+	snprintf(who, sizeof(who), "%s:%u", spec, stage_good_domid);
+	if (!kind->good_up(who, why))
+		fail_msg("%s", why);
+	assert_int_equal(pthread_create(&good.thread, NULL, do_good, NULL), 0);
 }
 
-void stage_up(struct hfront *liar, struct hfront *readonly)
+void stage_up(const struct stage_kind *what, struct hfront *const *devices)
 {
 	const char *hv = getenv("PVBUS_TEST_HV"), *domid = getenv("HOSTILE_GOOD_DOMID");
 	struct pvb_error err = { 0 };
+	char who[90] = "xen";
 
+	kind = what;
+	liars = devices;
+	for (nr_liars = 0; nr_liars < STAGE_DEVICES && kind->liar[nr_liars].nr_keys > 0; nr_liars++)
+		;
 	stage_on_xen = hv != NULL && strcmp(hv, "xen") == 0;
 	if (!stage_on_xen) {
-		local_up(liar, readonly);
+		local_up();
+		snprintf(who, sizeof(who), "%s:%u", spec, liar_domid);
 	} else {
 		assert_non_null(domid);
 		stage_good_domid = (uint32_t)strtoul(domid, NULL, 10);
-		if (hfront_open(liar, "xen", STAGE_DEVID, &err) < 0 || hfront_open(readonly, "xen", STAGE_RO_DEVID, &err) < 0 ||
-		    pvb_store_open(&store, "xen", &err) < 0)
+		if (pvb_store_open(&store, "xen", &err) < 0)
 			fail_msg("%s", err.text);
-		liar_domid = liar->domid;
 	}
-	assert_int_equal(hfront_wait_back(liar, 1u << PVB_INIT_WAIT, STAGE_WAIT_MS), PVB_INIT_WAIT);
-	assert_int_equal(hfront_wait_back(readonly, 1u << PVB_INIT_WAIT, STAGE_WAIT_MS), PVB_INIT_WAIT);
+	for (unsigned i = 0; i < nr_liars; i++) {
+		if (hfront_open(liars[i], who, kind->class, kind->liar[i].devid, &err) < 0)
+			fail_msg("%s", err.text);
+		liar_domid = liars[i]->domid;
+		assert_int_equal(hfront_wait_back(liars[i], 1u << PVB_INIT_WAIT, STAGE_WAIT_MS), PVB_INIT_WAIT);
+	}
 }
 
-void stage_down(struct hfront *liar, struct hfront *readonly)
+static void local_down(void)
 {
 	int status;
 
-	if (liar->hv == NULL)
+	stage_good();
+	__atomic_store_n(&good.stop, 1, __ATOMIC_RELAXED);
+	pthread_join(good.thread, NULL);
+	if (good.wrong[0] != '\0')
+		fail_msg("the honest guest: %s", good.wrong);
+	print_message("honest guest: %u rounds, the slowest took %llu us\n", good.rounds, (unsigned long long)good.worst_us);
+	close(ctl);
+	kill(backd, SIGTERM);
+	assert_int_equal(waitpid(backd, &status, 0), backd);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	kind->good_down();
+}
+
+void stage_down(void)
+{
+	if (nr_liars == 0 || liars[0]->hv == NULL)
 		fail_msg("the stage was never set");
-	if (!stage_on_xen) {
-		stage_good();
-		__atomic_store_n(&good.stop, 1, __ATOMIC_RELAXED);
-		pthread_join(good.thread, NULL);
-		if (good.wrong[0] != '\0')
-			fail_msg("the honest guest: %s", good.wrong);
-		print_message("honest guest: %u rounds, the slowest took %llu ms\n", good.rounds,
-			      (unsigned long long)good.worst_ms);
-		kill(backd, SIGTERM);
-		assert_int_equal(waitpid(backd, &status, 0), backd);
-		assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-		hfront_close(&good.front);
+	if (!stage_on_xen)
+		local_down();
+	for (unsigned i = 0; i < nr_liars; i++) {
+		kind->drop(liars[i]);
+		hfront_close(liars[i]);
 	}
-	hfront_close(liar);
-	hfront_close(readonly);
 	pvb_store_close(store);
 	if (!stage_on_xen) {
 		pvb_fabric_stop(fabric);
@@ -250,17 +267,82 @@ void stage_down(struct hfront *liar, struct hfront *readonly)
 	}
 }
 
-void stage_destroy_liar(struct hfront *liar)
+void stage_destroy_liar(struct hfront *in_use)
 {
-	char path[100];
-	struct pvb_error err;
 	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS;
+	struct pvb_error err;
 
 	assert_int_equal(pvb_local_domain_destroy(dir, liar_domid, &err), 0);
-	snprintf(path, sizeof(path), "/local/domain/0/backend/vbd/%u/%u", liar_domid, liar->devid);
-	while (pvb_state_read(store, PVB_NO_TXN, path) != PVB_CLOSED && pvb_now_ms() < until)
+	while (pvb_state_read(store, PVB_NO_TXN, in_use->back) != PVB_CLOSED && pvb_now_ms() < until)
 		nap();
-	assert_int_equal(pvb_state_read(store, PVB_NO_TXN, path), PVB_CLOSED);
+	assert_int_equal(pvb_state_read(store, PVB_NO_TXN, in_use->back), PVB_CLOSED);
+}
+
+/* ---- from one lie to the next ----------------------------------------------------------------------------- */
+
+/* Keys of the last connection that the next one does not write over. */
+static void tidy(struct hfront *h)
+{
+	static const char *const kept[] = { "backend", "backend-id", "state", "virtual-device", "device-type", "handle", "mac",
+					    "protocol", "event-channel" };
+	char path[200], **names;
+	unsigned nr, k;
+
+	assert_int_equal(pvb_store_list(h->st, PVB_NO_TXN, h->dir, &names, &nr), 0);
+	for (unsigned i = 0; i < nr; i++) {
+		for (k = 0; k < sizeof(kept) / sizeof(kept[0]) && strcmp(names[i], kept[k]) != 0; k++)
+			;
+		if (k < sizeof(kept) / sizeof(kept[0]))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", h->dir, names[i]);
+		pvb_store_rm(h->st, PVB_NO_TXN, path);
+	}
+	pvb_store_list_free(names, nr);
+}
+
+/* A back end that was about to connect when we closed and began anew has connected to nothing; closing again gets it
+ * out of that. */
+void stage_begin_anew(struct hfront *h)
+{
+	int rc = -ETIMEDOUT;
+
+	for (unsigned i = 0; i < 10 && rc != PVB_INIT_WAIT; i++) {
+		assert_int_equal(hfront_state(h, PVB_CLOSED), 0);
+		assert_true(hfront_wait_back(h, kind->closed, STAGE_WAIT_MS) > 0);
+		kind->drop(h);
+		tidy(h);
+		assert_int_equal(hfront_state(h, PVB_INITIALISING), 0);
+		rc = hfront_wait_back(h, 1u << PVB_INIT_WAIT, STAGE_WAIT_MS / 5);
+	}
+	assert_int_equal(rc, PVB_INIT_WAIT);
+}
+
+void stage_error_says(struct hfront *h, const char *part)
+{
+	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS;
+	char text[300];
+
+	do {
+		hfront_error(h, text, sizeof(text));
+	} while (text[0] == '\0' && pvb_now_ms() < until && (nap(), true));
+	if (strstr(text, part) == NULL)
+		fail_msg("the error node is \"%s\", not \"%s\"", text, part);
+}
+
+int stage_offered(void **state)
+{
+	for (unsigned i = 0; i < nr_liars; i++)
+		if (pvb_state_read(liars[i]->st, PVB_NO_TXN, liars[i]->back) != PVB_INIT_WAIT)
+			stage_begin_anew(liars[i]); /* the test before has failed */
+	stage_mark();
+	return 0;
+}
+
+int stage_as_before(void **state)
+{
+	stage_good();
+	stage_idle();
+	return 0;
 }
 
 /* ---- what is to be seen beside pvbackd -------------------------------------------------------------------- */
@@ -351,17 +433,16 @@ static pid_t liars_worker(void)
 	return found;
 }
 
-/* Reads and writes of the honest guest; on Xen those that pvbackd has answered. */
-static uint64_t honest_io(void)
+/* A member of the statistics of all devices of a domain, summed up. */
+static uint64_t counter(uint32_t domid, const char *name)
 {
 	static char text[65536];
-	size_t have = 0;
+	size_t have = 0, len;
 	uint64_t sum = 0;
+	char member[64];
 	ssize_t n;
 
-	if (ctl < 0)
-		return __atomic_load_n(&good.rounds, __ATOMIC_RELAXED);
-	n = snprintf(text, sizeof(text), "{\"cmd\":\"stats\",\"domid\":%u}\n", stage_good_domid);
+	n = snprintf(text, sizeof(text), "{\"cmd\":\"stats\",\"domid\":%u}\n", domid);
 	if (write(ctl, text, (size_t)n) != n)
 		return 0;
 	do {
@@ -369,9 +450,16 @@ static uint64_t honest_io(void)
 		have += n > 0 ? (size_t)n : 0;
 	} while (n > 0 && memchr(text + have - n, '\n', (size_t)n) == NULL);
 	text[have] = '\0';
-	for (const char *at = text; (at = strstr(at, "\"count\":")) != NULL; at++)
-		sum += strtoull(at + 8, NULL, 10);
+	len = (size_t)snprintf(member, sizeof(member), "\"%s\":", name);
+	for (const char *at = text; (at = strstr(at, member)) != NULL; at++)
+		sum += strtoull(at + len, NULL, 10);
 	return sum;
+}
+
+/* What the honest guest has done; on Xen what pvbackd has done for it. */
+static uint64_t honest_io(void)
+{
+	return is_dom0 ? counter(stage_good_domid, kind->works) : __atomic_load_n(&good.rounds, __ATOMIC_ACQUIRE);
 }
 
 static bool look_good(char *why)
@@ -381,21 +469,91 @@ static bool look_good(char *why)
 	while ((now = honest_io()) < last_io + 4 && pvb_now_ms() < until)
 		nap();
 	if (now < last_io + 4)
-		return wrong(why, "the honest guest stands at %llu", (unsigned long long)now);
+		return wrong(why, "the honest guest stands at %llu %.200s", (unsigned long long)now, good.wrong);
 	last_io = now;
-	if (kill(backd, 0) < 0 || (ctl < 0 && waitpid(backd, NULL, WNOHANG) != 0))
+	if (kill(backd, 0) < 0 || (!is_dom0 && waitpid(backd, NULL, WNOHANG) != 0))
 		return wrong(why, "pvbackd is gone");
 	return true;
 }
 
 static void look_rate(const char *when)
 {
-	uint64_t before = honest_io(), t = pvb_now_ms(), ms = ctl < 0 ? 200 : 2000;
+	uint64_t before = honest_io(), t = pvb_now_ms(), ms = is_dom0 ? 2000 : 200;
 
 	while (pvb_now_ms() < t + ms)
 		nap();
 	printf("honest guest, %s: %llu requests a second\n", when, (unsigned long long)((honest_io() - before) * 1000 / ms));
 	fflush(stdout);
+}
+
+/* Round trips of the honest guest, in us: undisturbed, and with the liar at work. */
+static struct pool {
+	uint32_t us[TIMES];
+	unsigned nr;
+} pools[2];
+
+static void add_time(struct pool *p, uint64_t us)
+{
+	if (p->nr < TIMES)
+		p->us[p->nr++] = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+static bool look_lap(bool troubled, char *why)
+{
+	struct pool *p = &pools[troubled];
+	uint64_t until = pvb_now_ms() + (is_dom0 ? 3000 : 250), t;
+	unsigned first = __atomic_load_n(&good.rounds, __ATOMIC_ACQUIRE), end;
+
+	if (is_dom0 && kind->ping != NULL) {
+		while (pvb_now_ms() < until) {
+			t = pvb_now_ns();
+			if (!kind->ping(why))
+				return false;
+			add_time(p, (pvb_now_ns() - t) / 1000);
+			nap();
+		}
+		return true;
+	}
+	while (pvb_now_ms() < until)
+		nap();
+	end = __atomic_load_n(&good.rounds, __ATOMIC_ACQUIRE);
+	for (first = end - first < TIMES ? first : end - TIMES; first != end; first++)
+		add_time(p, __atomic_load_n(&good.us[first % TIMES], __ATOMIC_RELAXED));
+	return true;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static uint32_t percentile(const struct pool *p, unsigned percent)
+{
+	return p->nr > 0 ? p->us[(uint64_t)p->nr * percent / 100] : 0;
+}
+
+static void look_compare(const char *what)
+{
+	for (unsigned i = 0; i < 2; i++)
+		qsort(pools[i].us, pools[i].nr, sizeof(pools[i].us[0]), by_time);
+	printf("%s: honest round trip p50 %u us, p99 %u us (%u); undisturbed p50 %u us, p99 %u us (%u)\n", what,
+	       percentile(&pools[1], 50), percentile(&pools[1], 99), pools[1].nr, percentile(&pools[0], 50),
+	       percentile(&pools[0], 99), pools[0].nr);
+	fflush(stdout);
+	pools[0].nr = pools[1].nr = 0;
+}
+
+static bool look_counter(const char *name, uint64_t least, uint64_t most, char *why)
+{
+	uint64_t n = counter(liar_domid, name);
+
+	printf("%llu %s, expected %llu to %llu\n", (unsigned long long)n, name, (unsigned long long)least,
+	       (unsigned long long)most);
+	fflush(stdout);
+	return (n >= least && n <= most) || wrong(why, "%llu %s, expected %llu to %llu", (unsigned long long)n, name,
+						  (unsigned long long)least, (unsigned long long)most);
 }
 
 /* Lines of the log since the mark; those with part in them, if there is one. */
@@ -443,12 +601,21 @@ static void look_mark(void)
 		fclose(f);
 }
 
-/* Only Xen itself can tell which grants are mapped: a command of the lab asks it. */
+/* Xen itself tells which grants are mapped, if a command of the lab asks it; the local fabric which were given back while
+ * they were. */
 static bool look_grants(char *why)
 {
 	char command[64], text[200] = "";
+	struct pvb_local_stats st;
+	struct pvb_error err;
 	FILE *f;
 
+	if (!is_dom0) {
+		if (pvb_local_stats(dir, &st, &err) < 0)
+			return wrong(why, "%s", err.text);
+		return st.stuck == 0 || wrong(why, "%u pages are still mapped", st.stuck);
+	}
+	snprintf(why, WHY, "Xen does not tell of its grants");
 	snprintf(command, sizeof(command), "mapped_grants %u", liar_domid);
 	f = popen(command, "r");
 	if (f == NULL || fread(text, 1, sizeof(text) - 1, f) != 0)
@@ -470,8 +637,12 @@ static bool look_idle(char *why)
 	while (!same(&now, &mark) && pvb_now_ms() < until && (nap(), true));
 	if (!same(&now, &mark))
 		return differ(why, "pvbackd", &now, &mark);
-	snprintf(why, WHY, "Xen does not tell of its grants");
-	return ctl < 0 || look_grants(why);
+	while (!look_grants(why))
+		if (pvb_now_ms() > until)
+			return false;
+		else
+			nap();
+	return true;
 }
 
 static bool look_worker(bool first, char *why)
@@ -500,8 +671,15 @@ void stage_mark(void) { HERE_OR_ASK((look_mark(), true), "mark"); }
 void stage_idle(void) { HERE_OR_ASK(look_idle(why), "idle"); }
 void stage_good(void) { HERE_OR_ASK(look_good(why), "good"); }
 void stage_rate(const char *when) { HERE_OR_ASK((look_rate(when), true), "rate %s", when); }
+void stage_lap(bool troubled) { HERE_OR_ASK(look_lap(troubled, why), "lap %d", troubled); }
+void stage_compare(const char *what) { HERE_OR_ASK((look_compare(what), true), "compare %s", what); }
 void stage_log_at_most(unsigned lines) { HERE_OR_ASK(look_at_most(lines, why), "lines %u", lines); }
 void stage_log_says(const char *part) { HERE_OR_ASK(look_says(part, why), "says %s", part); }
+void stage_counter(const char *name, uint64_t least, uint64_t most)
+{
+	HERE_OR_ASK(look_counter(name, least, most, why), "counter %llu %llu %s", (unsigned long long)least,
+		    (unsigned long long)most, name);
+}
 void stage_worker_mark(void) { HERE_OR_ASK(look_worker(true, why), "worker-mark"); }
 void stage_worker_same(void) { HERE_OR_ASK(look_worker(false, why), "worker-same"); }
 void stage_worker_kill(int sig) { HERE_OR_ASK(kill(liars_worker(), sig) == 0, "worker-kill %d", sig); }
@@ -512,6 +690,8 @@ static bool answer(const char *question, char *why)
 {
 	const char *arg = strchr(question, ' ');
 	size_t len = arg != NULL ? (size_t)(arg++ - question) : strlen(question);
+	unsigned long long least, most;
+	char name[64];
 
 #define IS(word) (len == strlen(word) && memcmp(question, word, len) == 0)
 	if (IS("good"))
@@ -524,12 +704,18 @@ static bool answer(const char *question, char *why)
 		return look_at_most((unsigned)strtoul(arg, NULL, 10), why);
 	if (IS("says") && arg != NULL)
 		return look_says(arg, why);
+	if (IS("lap") && arg != NULL)
+		return look_lap(*arg == '1', why);
+	if (IS("counter") && arg != NULL && sscanf(arg, "%llu %llu %63s", &least, &most, name) == 3)
+		return look_counter(name, least, most, why);
 	if (IS("worker-kill") && arg != NULL)
 		return kill(liars_worker(), atoi(arg)) == 0;
 	if (IS("mark"))
 		look_mark();
 	else if (IS("rate") && arg != NULL)
 		look_rate(arg);
+	else if (IS("compare") && arg != NULL)
+		look_compare(arg);
 	else
 		return wrong(why, "what?");
 	return true;
@@ -545,21 +731,22 @@ static bool is_new(const char *value, void *arg)
 	return true;
 }
 
-int stage_answer(char **argv)
+int stage_answer(const struct stage_kind *what, char **argv)
 {
-	struct sockaddr_un to = { .sun_family = AF_UNIX, .sun_path = "/run/pvbackd/ctl" };
+	const char *socket_path = "/run/pvbackd/ctl";
 	char path[64], text[WHY + 40], why[WHY], *question, *words;
 	struct pvb_error err = { 0 };
 	unsigned long last = 0;
 
+	kind = what;
 	backd = atoi(argv[0]);
-	stage_on_xen = true;
+	stage_on_xen = is_dom0 = true;
 	liar_domid = (uint32_t)strtoul(argv[1], NULL, 10);
 	stage_good_domid = (uint32_t)strtoul(argv[2], NULL, 10);
 	snprintf(log_path, sizeof(log_path), "%s", argv[3]);
-	ctl = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (ctl < 0 || connect(ctl, (struct sockaddr *)&to, sizeof(to)) < 0 || pvb_store_open(&store, "xen", &err) < 0) {
-		fprintf(stderr, "%s: %s %s\n", to.sun_path, strerror(errno), err.text);
+	ask_pvbackd(socket_path);
+	if (ctl < 0 || pvb_store_open(&store, "xen", &err) < 0) {
+		fprintf(stderr, "%s: %s %s\n", socket_path, strerror(errno), err.text);
 		return 1;
 	}
 	for (;;) {

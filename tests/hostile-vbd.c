@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "bus/loop.h"
+#include "tests/hostile-disks.h"
 #include "tests/hostile-lies.h"
 #include "tests/hostile-stage.h"
 #include <xen/xen.h>
@@ -25,13 +26,15 @@ static uint8_t slot[PVF_SLOT_MAX];
 
 static int set_up(void **state)
 {
-	stage_up(&liar, &readonly);
+	static struct hfront *const both[] = { &liar, &readonly };
+
+	stage_up(&stage_disks, both);
 	return 0;
 }
 
 static int tear_down(void **state)
 {
-	stage_down(&liar, &readonly);
+	stage_down();
 	return 0;
 }
 
@@ -46,43 +49,6 @@ static void connect_or_fail(struct hfront *h, const struct hfront_options *opt)
 
 	if (connecting(h, opt, &err) < 0)
 		fail_msg("%s", err.text);
-}
-
-/* Keys of the last connection that the next one does not write over. */
-static void tidy(struct hfront *h)
-{
-	static const char *const kept[] = { "backend", "backend-id", "state", "virtual-device", "device-type", "protocol",
-					    "event-channel" };
-	char path[200], **names;
-	unsigned nr, k;
-
-	assert_int_equal(pvb_store_list(h->st, PVB_NO_TXN, h->dir, &names, &nr), 0);
-	for (unsigned i = 0; i < nr; i++) {
-		for (k = 0; k < sizeof(kept) / sizeof(kept[0]) && strcmp(names[i], kept[k]) != 0; k++)
-			;
-		if (k < sizeof(kept) / sizeof(kept[0]))
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", h->dir, names[i]);
-		pvb_store_rm(h->st, PVB_NO_TXN, path);
-	}
-	pvb_store_list_free(names, nr);
-}
-
-/* From any state to "offered again": what a guest's driver does when it is unloaded and loaded.  A back end that was
- * about to connect when we closed and began anew has connected to nothing; closing again gets it out of that. */
-static void begin_anew(struct hfront *h)
-{
-	int rc = -ETIMEDOUT;
-
-	for (unsigned i = 0; i < 10 && rc != PVB_INIT_WAIT; i++) {
-		assert_int_equal(hfront_state(h, PVB_CLOSED), 0);
-		assert_true(hfront_wait_back(h, 1u << PVB_CLOSED | 1u << PVB_INIT_WAIT, WAIT_MS) > 0);
-		hfront_drop(h);
-		tidy(h);
-		assert_int_equal(hfront_state(h, PVB_INITIALISING), 0);
-		rc = hfront_wait_back(h, 1u << PVB_INIT_WAIT, WAIT_MS / 5);
-	}
-	assert_int_equal(rc, PVB_INIT_WAIT);
 }
 
 static int rw(struct hfront *h, uint8_t op, unsigned page, unsigned nr)
@@ -104,39 +70,7 @@ static void works(void)
 {
 	connect_or_fail(&liar, &(struct hfront_options){ 0 });
 	assert_int_equal(rw(&liar, BLKIF_OP_READ, 0, 1), 0);
-	begin_anew(&liar);
-}
-
-static void error_says(const char *part)
-{
-	char text[300];
-	uint64_t until = pvb_now_ms() + WAIT_MS;
-
-	do {
-		hfront_error(&liar, text, sizeof(text));
-	} while (text[0] == '\0' && pvb_now_ms() < until && nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL) == 0);
-	if (strstr(text, part) == NULL)
-		fail_msg("the error node is \"%s\", not \"%s\"", text, part);
-}
-
-/* Before each test: both disks are offered, nobody serves the liar. */
-static int offered(void **state)
-{
-	struct hfront *both[] = { &liar, &readonly };
-
-	for (unsigned i = 0; i < 2; i++)
-		if (pvb_state_read(both[i]->st, PVB_NO_TXN, both[i]->back) != PVB_INIT_WAIT)
-			begin_anew(both[i]); /* the test before has failed */
-	stage_mark();
-	return 0;
-}
-
-/* After each: nothing is left of it, and the honest guest goes on. */
-static int as_before(void **state)
-{
-	stage_good();
-	stage_idle();
-	return 0;
+	stage_begin_anew(&liar);
 }
 
 /* ---- the store ------------------------------------------------------------------------------------------ */
@@ -199,13 +133,13 @@ static void the_store_lies(void **state)
 
 		if (connecting(&liar, &opt, &err) == 0)
 			fail_msg("%s = \"%s\" was taken", lie.key, lie.value != NULL ? lie.value : "(none)");
-		error_says(lies[i].text);
+		stage_error_says(&liar, lies[i].text);
 		assert_int_equal(rw(&readonly, BLKIF_OP_READ, 0, 1), 0);
 		stage_good();
-		begin_anew(&liar);
+		stage_begin_anew(&liar);
 	}
 	works();
-	begin_anew(&readonly);
+	stage_begin_anew(&readonly);
 	stage_log_says(lies[0].text);
 	stage_log_at_most((nr + 2) * LINES_A_LIE);
 	print_message("%u lies\n", nr);
@@ -217,16 +151,16 @@ static void the_backend_key_points_elsewhere(void **state)
 	char path[100];
 
 	connect_or_fail(&liar, &(struct hfront_options){ 0 });
-	snprintf(path, sizeof(path), "/local/domain/0/backend/vbd/%u/%u", stage_good_domid, STAGE_DEVID);
+	snprintf(path, sizeof(path), "/local/domain/0/backend/vbd/%u/%u", stage_good_domid, DISKS_DEVID);
 	assert_int_equal(hfront_write(&liar, "backend", path), 0);
 	hfront_write(&liar, "virtual-device", "999");
 	assert_int_equal(rw(&liar, BLKIF_OP_READ, 0, 1), 0);
 	stage_good();
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 	assert_true(connecting(&liar, &(struct hfront_options){ 0 }, &err) < 0);
-	error_says("the front end's backend key says /local/domain/0/backend/vbd/");
+	stage_error_says(&liar, "the front end's backend key says /local/domain/0/backend/vbd/");
 	assert_int_equal(hfront_write(&liar, "backend", liar.back), 0);
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 	works();
 }
 
@@ -274,14 +208,14 @@ static void states_and_keys_in_any_order(void **state)
 	}
 	print_message("%u states and keys in %u s\n", n, seconds);
 	stage_good();
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 	/* the back end may still be busy with what it saw in the middle of that, and say so; not for long */
 	for (unsigned i = 0; connecting(&liar, &(struct hfront_options){ 0 }, &err) < 0; i++) {
 		if (i == 3)
 			fail_msg("%s", err.text);
-		begin_anew(&liar);
+		stage_begin_anew(&liar);
 	}
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 	works();
 	stage_log_at_most(500 + seconds * 100); /* 100 rounds of closing and beginning anew are slowed down */
 }
@@ -299,14 +233,14 @@ static void connecting_without_end(void **state)
 
 		if ((rc < 0) != (opt.nr_keys == 1))
 			fail_msg("round %u: %s", i, err.text);
-		begin_anew(&liar);
+		stage_begin_anew(&liar);
 	}
 	for (unsigned i = 0; i < flips; i++) { /* without waiting for anything */
 		hfront_state(&liar, PVB_INITIALISED);
 		hfront_state(&liar, PVB_CLOSED);
 		hfront_state(&liar, PVB_INITIALISING);
 	}
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 	works();
 }
 
@@ -347,7 +281,7 @@ static void events_without_work(void **state)
 	stage_worker_same();
 	stage_log_at_most(LINES_A_LIE);
 	print_message("%llu events\n", (unsigned long long)s.events);
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 }
 
 static void the_producer_jumps(void **state)
@@ -365,14 +299,14 @@ static void the_producer_jumps(void **state)
 		hfront_push_to(&liar, 0, liar.q[0].prod + jump);
 		assert_true(hfront_wait_back(&liar, 1u << PVB_CLOSING | 1u << PVB_CLOSED, WAIT_MS) > 0);
 		snprintf(text, sizeof(text), "claims %u requests at index %u, the ring has 32 slots", jump, liar.q[0].prod);
-		error_says(text);
+		stage_error_says(&liar, text);
 		stage_log_says(text);
 		assert_int_equal(rw(&readonly, BLKIF_OP_READ, 0, 1), 0);
 		stage_good();
-		begin_anew(&liar);
+		stage_begin_anew(&liar);
 	}
 	works();
-	begin_anew(&readonly);
+	stage_begin_anew(&readonly);
 	stage_log_at_most(12 * LINES_A_LIE);
 }
 
@@ -386,8 +320,8 @@ static void a_ring_that_begins_with_a_lie(void **state)
 	assert_int_equal(hfront_publish(&liar, &opt, &err), 0);
 	assert_int_equal(hfront_state(&liar, PVB_INITIALISED), 0);
 	assert_true(hfront_wait_back(&liar, 1u << PVB_CLOSING | 1u << PVB_CLOSED, WAIT_MS) > 0);
-	error_says("the ring begins with 33 requests, it has 32 slots");
-	begin_anew(&liar);
+	stage_error_says(&liar, "the ring begins with 33 requests, it has 32 slots");
+	stage_begin_anew(&liar);
 	works();
 }
 
@@ -419,7 +353,7 @@ static void every_lie_in_a_slot(void **state)
 		}
 		assert_int_equal(rw(h, BLKIF_OP_READ, 2, 1), 0);
 		stage_worker_same();
-		begin_anew(h);
+		stage_begin_anew(h);
 	}
 	stage_log_says("refused: read of 0 segments, allowed are 1 to 11"); /* the first is told at once */
 	stage_log_says("read-only");
@@ -469,7 +403,7 @@ static void every_tuple(void **state)
 				assert_int_equal(hfront_page(&liar, 10)[b], 0xa5);
 		told++;
 	}
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 	print_message("%u tuples\n", told);
 }
 
@@ -497,7 +431,7 @@ static void one_lie_ten_thousand_times(void **state)
 		assert_int_equal(hfront_response(&liar, 0, &rsp, WAIT_MS), 0);
 	assert_int_equal(rw(&liar, BLKIF_OP_READ, 0, 1), 0);
 	stage_worker_same();
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 	stage_log_says("refused: read of 8 sectors at 2048, the disk has 2048");
 	stage_log_at_most(LINES_A_LIE + 1 + (unsigned)((pvb_now_ms() - began) / 1000)); /* one a second */
 	print_message("%u times in %llu ms\n", got, (unsigned long long)(pvb_now_ms() - began));
@@ -532,7 +466,7 @@ static void slots_change_while_they_are_read(void **state)
 	}
 	assert_int_equal(pvb_state_read(liar.st, PVB_NO_TXN, liar.back), PVB_CONNECTED);
 	assert_int_equal(rw(&liar, BLKIF_OP_READ, 0, 1), 0);
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 }
 
 /* ---- grants ---------------------------------------------------------------------------------------------- */
@@ -579,7 +513,7 @@ static void grants_that_are_not(void **state)
 	stage_log_says(text);
 	assert_int_equal(rw(&liar, BLKIF_OP_READ, 0, 11), 0);
 	stage_worker_same();
-	begin_anew(&liar);
+	stage_begin_anew(&liar);
 	assert_int_equal(pvb_hv_ungrant(liar.hv, &other), 0);
 	assert_int_equal(pvb_hv_ungrant(liar.hv, &constant), 0); /* not kept mapped */
 }
@@ -594,9 +528,9 @@ static void the_worker_dies(void **state)
 		connect_or_fail(&liar, &(struct hfront_options){ 0 });
 		stage_worker_kill(signals[i]);
 		assert_true(hfront_wait_back(&liar, 1u << PVB_CLOSING | 1u << PVB_CLOSED, WAIT_MS) > 0);
-		error_says("worker");
+		stage_error_says(&liar, "worker");
 		stage_good();
-		begin_anew(&liar);
+		stage_begin_anew(&liar);
 		works();
 	}
 }
@@ -621,7 +555,7 @@ static void the_guest_dies(void **state)
 
 int main(int argc, char **argv)
 {
-#define T(fn) cmocka_unit_test_setup_teardown(fn, offered, as_before)
+#define T(fn) cmocka_unit_test_setup_teardown(fn, stage_offered, stage_as_before)
 	const struct CMUnitTest tests[] = {
 		T(the_store_lies), T(the_backend_key_points_elsewhere), T(states_and_keys_in_any_order),
 		T(connecting_without_end), T(events_without_work), T(the_producer_jumps), T(a_ring_that_begins_with_a_lie),
@@ -630,7 +564,7 @@ int main(int argc, char **argv)
 	};
 
 	if (argc == 6 && strcmp(argv[1], "--answer") == 0)
-		return stage_answer(argv + 2);
+		return stage_answer(&stage_disks, argv + 2);
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	else if (getenv("PVBUS_TEST_HV") != NULL)
