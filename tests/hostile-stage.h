@@ -52,6 +52,9 @@ void stage_destroy_liar(struct hfront *in_use);
 
 /* From any state to "offered again": what a guest's driver does when it is unloaded and loaded. */
 void stage_begin_anew(struct hfront *h);
+/* Walk through states at random, `ready` (what a back end connects on) most often, and write nonsense into these keys, a
+ * thousand a second if the store can. */
+void stage_walk(struct hfront *h, unsigned ready, const char *const *keys, unsigned nr_keys, unsigned seconds);
 /* The error node of this device's back end has or gets this in it. */
 void stage_error_says(struct hfront *h, const char *part);
 /* Before a test: all of the liar's devices are offered and nobody serves it.  After: nothing is left of it, and the
@@ -59,7 +62,7 @@ void stage_error_says(struct hfront *h, const char *part);
 int stage_offered(void **state);
 int stage_as_before(void **state);
 
-/* Remember how pvbackd is: descriptors, mappings, memory, lines of its log. */
+/* Remember how pvbackd is: descriptors, mappings, memory, of its workers for others, too; lines of its log. */
 void stage_mark(void);
 /* The liar's devices are closed: no worker of its, no mapped grant, pvbackd as it was at stage_mark(). */
 void stage_idle(void);

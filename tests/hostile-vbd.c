@@ -164,50 +164,15 @@ static void the_backend_key_points_elsewhere(void **state)
 	works();
 }
 
-/* What a key of the ring may say; never 0 or 1, which are grants of a real guest's console and store. */
-static void odd_text(uint64_t *seed, char text[24])
-{
-	static const char *const odd[] = { "", "-1", "4x", "99999999999", "0x4", " 8", "8 ", "\n", "%s%n", "\xff\xfe" };
-	unsigned k = rnd(seed) % 16;
-
-	if (k < sizeof(odd) / sizeof(odd[0]))
-		snprintf(text, 24, "%s", odd[k]);
-	else
-		snprintf(text, 24, "%u", 8 + rnd(seed) % (k % 2 != 0 ? 64 : 0x7ffffff0u));
-}
-
 static void states_and_keys_in_any_order(void **state)
 {
 	static const char *const keys[] = { "ring-ref", "event-channel", "multi-queue-num-queues", "ring-page-order", "protocol",
 					    "ring-ref0", "ring-ref1", "queue-1/ring-ref", "feature-persistent" };
-	unsigned nr_keys = sizeof(keys) / sizeof(keys[0]), seconds = stage_on_xen ? 20 : 2, n = 0;
-	uint64_t seed = 5, began, until, next;
+	unsigned seconds = stage_on_xen ? 20 : 2;
 	struct pvb_error err;
-	char text[24];
 
 	connect_or_fail(&liar, &(struct hfront_options){ 0 });
-	began = pvb_now_ms();
-	until = began + seconds * 1000;
-	next = began + seconds * 250;
-	for (; pvb_now_ms() < until; n++) {
-		uint64_t due = began + n; /* a thousand a second, if the store can */
-
-		odd_text(&seed, text);
-		if (n % 4 == 3)
-			hfront_write(&liar, keys[rnd(&seed) % nr_keys], text);
-		else if (n % 16 == 0)
-			hfront_write(&liar, "state", text);
-		else
-			hfront_state(&liar, n % 3 == 0 ? PVB_INITIALISED : 1 + rnd(&seed) % 6);
-		if (pvb_now_ms() > next) {
-			stage_good();
-			next += seconds * 250;
-		}
-		while (pvb_now_ms() < due)
-			nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
-	}
-	print_message("%u states and keys in %u s\n", n, seconds);
-	stage_good();
+	stage_walk(&liar, PVB_INITIALISED, keys, sizeof(keys) / sizeof(keys[0]), seconds);
 	stage_begin_anew(&liar);
 	/* the back end may still be busy with what it saw in the middle of that, and say so; not for long */
 	for (unsigned i = 0; connecting(&liar, &(struct hfront_options){ 0 }, &err) < 0; i++) {
