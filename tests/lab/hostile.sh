@@ -4,15 +4,17 @@
 # A guest that lies with everything a front end can say (tests/hostile-vbd.c, over gntalloc, evtchn and the store of a
 # PV guest), against pvbackd, which also serves a stock guest whose fio verifies all the while.  The liar asks for what
 # only dom0 can see; the same program answers here.
-#   lab/run --with-fio --file tests/hostile-vbd --file LIBCMOCKA --file tests/lab/blk-functions.sh tests/lab/hostile.sh [PATTERN]
+#   lab/run --with-fio --file tests/hostile-vbd --file LIBCMOCKA \
+#	--file tests/lab/blk-functions.sh --file tests/lab/hostile-functions.sh tests/lab/hostile.sh [PATTERN]
 # PATTERN: only the tests whose name fits, * and ? as in a shell
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
 # shellcheck source=tests/lab/blk-functions.sh
 . /root/blk-functions.sh
+# shellcheck source=tests/lab/hostile-functions.sh
+. /root/hostile-functions.sh
 
 program=/root/hostile-vbd
-[ -x $program ] || lab_fail "no $program here (lab/run --file)"
 
 # ---- the two guests
 
@@ -36,63 +38,13 @@ honest_end() {
 	grep -h 'write: IOPS\|clat (' <(guest_exec good 'cat /tmp/fio.out') | head -n 2
 }
 
-# The program with its libraries and loader, which are not in a guest's image.
-files=()
-pack_program() {
-	local loader=/usr/lib64/ld-linux-x86-64.so.2 lib
-
-	files=(--file "$program:/root/hostile/hostile-vbd" --file "$(readlink -f $loader):/root/hostile/ld.so")
-	$loader --list $program >/tmp/libraries || lab_fail "libraries of $program"
-	for lib in $(awk '$2 == "=>" { print $1 "=" $3 }' /tmp/libraries); do
-		files+=(--file "$(readlink -f "${lib#*=}"):/root/hostile/${lib%%=*}")
-	done
-	# xs_close() ends its thread by pthread_cancel(), which loads this
-	lib=/usr/lib/x86_64-linux-gnu/libgcc_s.so.1
-	[ -e $lib ] || lab_fail "no $lib for $program"
-	files+=(--file "$(readlink -f "$lib"):/root/hostile/libgcc_s.so.1")
-}
-hostile() {
-	echo "PVBUS_TEST_HV=xen HOSTILE_GOOD_DOMID=$good /root/hostile/ld.so --library-path /root/hostile /root/hostile/hostile-vbd $*"
-}
-
-# No stock blkfront there: it would take the disks.
-lying_guest() {
-	pack_program
-	truncate -s 1M /run/liar.img /run/liar-ro.img
-	guest_create liar pv --mem 160 --append "lab.modules=xen-gntalloc,xen-evtchn lab.wait=0" "${files[@]}" \
-		--disk "$(spec xvda rw /run/liar.img)" --disk "$(spec xvdb ro /run/liar-ro.img)" --cmd "$(hostile "$@")" || exit 1
-	liar=$(guest_id liar)
-	expected+=("vbd $liar/" "domain $liar: worker [0-9]+ died by signal (9|11)")
-}
-
 backd_start
 honest_guest
-lying_guest "$@"
-# what the program asks for: a command of that name
-printf '#!/bin/bash\n. /lab/functions.sh\nmapped_grants "$@"\n' >/usr/bin/mapped_grants
-chmod +x /usr/bin/mapped_grants
-# shellcheck disable=SC2154 # of blk-functions.sh
-$program --answer $backd "$liar" "$good" $log &
-answers=$!
-exec {console}< <(exec tail -n +1 -f "$lab_console/guest-liar.log")
-follow=$!
-while read -r -u "$console" line; do # progress, with the time
-	case $line in
-	"[ RUN "* | "[  "* | [0-9]*) note "${line%$'\r'}" ;;
-	esac
-done &
-t0=$EPOCHREALTIME
-rc=0
-guest_wait liar 1000 || rc=$?
-kill $follow
-note "told in $(since "$t0") s, pvbackd's log has $(wc -l <$log) lines"
-[ $rc = 0 ] || { tail -n 20 $log; lab_fail "hostile-vbd: status $rc"; }
-
-note "the liar dies with requests in flight"
-guest_exec liar "($(hostile the_guest_dies)) </dev/null >/dev/null 2>&1 &"
-wait_node "/local/domain/0/backend/vbd/$liar/51712/state" 20 '[ "$value" = 4 ]' || exit 1
-guest_destroy liar || exit 1
-kill $answers || exit 1
+truncate -s 1M /run/liar.img /run/liar-ro.img
+lying_guest "$*" --disk "$(spec xvda rw /run/liar.img)" --disk "$(spec xvdb ro /run/liar-ro.img)"
+expected+=("vbd $liar/" "domain $liar: worker [0-9]+ died by signal (9|11)")
+hear_lies 1000
+liar_dies vbd 51712
 disk_gone "$liar" /run/liar.img || exit 1
 
 honest_end
