@@ -71,7 +71,8 @@ void stage_good(void);
 /* Print how much the honest guest does a second. */
 void stage_rate(const char *when);
 /* Measure the honest guest's round trips for a while; troubled: with the liar at work.  Then print both kinds' median and
- * 99th percentile side by side, and forget them.  Only figures: they say what the machine's other load says, too. */
+ * 99th percentile side by side, and forget them; only medians that are worlds apart are wrong, as other load of the
+ * machine is in the figures, too. */
 void stage_lap(bool troubled);
 void stage_compare(const char *what);
 /* Since stage_mark() the log has got no more than so many lines / a line with this in it. */

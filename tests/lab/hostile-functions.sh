@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154,SC2016 # of the script and blk-functions.sh; conditions are evaluated later
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # What the hostile tests of the lab share: the lying program in a guest of its own, the answers it gets, and its end.

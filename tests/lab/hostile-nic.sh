@@ -36,7 +36,7 @@ honest_guest() {
 	guest_exec good 'ip addr add 10.9.0.2/24 dev eth0 && ip link set eth0 up && httpd -h /www' || lab_fail "eth0 of the honest guest"
 	wait_for 'ping -c 1 -W 5 10.9.0.2 >/dev/null' 60 "the honest guest's answer" || exit 1
 	guest_exec good "(url=http://10.9.0.1; $fetch_forever) </dev/null >/dev/null 2>&1 &" || lab_fail "no traffic to the honest guest"
-	(url=http://10.9.0.2; eval "$fetch_forever") &
+	(export url=http://10.9.0.2; eval "$fetch_forever") &
 	fetching=$!
 }
 
