@@ -454,6 +454,26 @@ static void a_ring_that_never_empties(void **state)
 	rnic_free(&bad);
 }
 
+/* Who keeps us busy for pass after pass does not keep us from another's ring, whose event nobody has read yet. */
+static void a_busy_ring_hides_no_other(void **state)
+{
+	rnic_connect(&rig, &peer, &(struct rnic_options){ 0 });
+	rnic_connect(&rig, &bad, &(struct rnic_options){ 0 });
+	rig_settle(&rig);
+	memset(rnic_page(&bad, 0), 0x12, 100);
+	memset(rnic_page(&peer, 0), 0x12, 100);
+	for (unsigned i = 0; i < 3 * NIF_BUDGET; i++)
+		rnic_put(&bad, 0, 0, 0, 100, 0);
+	rnic_put(&peer, 0, 0, 0, 100, 0);
+	__atomic_store_n(&peer.q[0].tx.sh->req_prod, peer.q[0].tx.prod, __ATOMIC_RELEASE); /* no event at all */
+	rnic_push(&bad, 0);
+	rnic_tx_await(&bad, 0, 3 * NIF_BUDGET);
+	assert_int_equal(rnic_tx_unread(&peer, 0), 1);
+	assert_int_equal(peer.port.nr_frames, 1);
+	rnic_free(&bad);
+	rnic_free(&peer);
+}
+
 /* ---- floods ---------------------------------------------------------------------------------------------------- */
 
 /* XSA-392: one buffer at a time under a flood of large frames. */
@@ -666,6 +686,7 @@ int main(void)
 		cmocka_unit_test(slots_change_while_they_are_read),
 		cmocka_unit_test(a_header_that_changes_is_the_one_that_was_checked),
 		cmocka_unit_test(a_ring_that_never_empties),
+		cmocka_unit_test(a_busy_ring_hides_no_other),
 		cmocka_unit_test(a_flood_for_one_slot),
 		cmocka_unit_test(a_storm_of_events),
 		cmocka_unit_test(refusals_are_told_once_a_second),

@@ -118,12 +118,14 @@ static void hear(struct nif_ctx *ctx)
 		ctx->queues[i]->tx.held = false;
 }
 
-static void take_and_fetch(struct nif_ctx *ctx)
+static void take_and_fetch(struct nif_ctx *ctx, unsigned round)
 {
 	ctx->arena_used = 0;
 	for (unsigned i = 0; i < ctx->nr_queues; i++) {
 		struct nif_queue *q = in_turn(ctx, i);
 
+		if (round > 0)
+			tx_notice(q);
 		tx_take(q);
 		tx_fetch(q);
 		arm_throttle(q);
@@ -198,7 +200,7 @@ void nif_run(struct nif_ctx *ctx)
 	for (unsigned round = 0; more && round < MAX_ROUNDS && ctx->nr_queues; round++) {
 		ctx->now = pvb_now_ns();
 		hear(ctx);
-		take_and_fetch(ctx);
+		take_and_fetch(ctx, round);
 		send(ctx);
 		nif_ctx_flush(ctx);
 		for (unsigned i = 0; i < ctx->nr_queues; i++)

@@ -164,6 +164,7 @@ static inline int nif_ring_rearm(struct pvb_ring *r, uint32_t seen)
 }
 
 /* tx.c */
+void tx_notice(struct nif_queue *q);                 /* between two passes in a row */
 void tx_take(struct nif_queue *q);                   /* up to NIF_BUDGET packets wait then */
 void tx_fetch(struct nif_queue *q);                  /* adds to ctx->in */
 unsigned tx_frames(struct nif_queue *q, struct frame **frames); /* fetched, parsed, filtered */

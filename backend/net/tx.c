@@ -130,6 +130,16 @@ static void judge(struct nif_queue *q, struct nif_pkt *p, struct pvb_error *why)
 	nif_refused(q->nif, "%s", why->text);
 }
 
+/* Its event may wait to be read until all passes in a row are over, and who keeps us busy must not see to that: the ring
+ * itself tells at the price of a load. */
+void tx_notice(struct nif_queue *q)
+{
+	struct nif_tx *tx = &q->tx;
+
+	if (!tx->ready && !q->nif->broken && pvb_ring_back_avail(&tx->ring) > (int)tx->partial)
+		tx->ready = true;
+}
+
 void tx_take(struct nif_queue *q)
 {
 	struct nif_tx *tx = &q->tx;
