@@ -43,7 +43,8 @@ static bool do_round(char *why)
 		rc = hfront_roundtrip(&good, 0, slot, 2, STAGE_WAIT_MS);
 	if (rc == 0 && memcmp(out, in, PVB_PAGE_SIZE) == 0)
 		return true;
-	snprintf(why, STAGE_WHY, rc == 0 ? "sector %llu: other data" : "sector %llu: %d", (unsigned long long)sector, rc);
+	snprintf(why, STAGE_WHY, "sector %llu: %s %d", (unsigned long long)sector, rc == 0 ? "other data" : "status",
+		 rc);
 	return false;
 }
 

@@ -104,8 +104,8 @@ static bool same(const struct usage *now, const struct usage *then)
 	return !more && now->fds == then->fds;
 }
 
-/* Workers that serve others, perhaps the liar as well (on a switch).  The memory for a pass is theirs from the beginning,
- * but counts when it is used for the first time. */
+/* Workers that serve others, perhaps the liar as well (on a switch).  The memory for a pass is theirs from the
+ * beginning, but counts when it is used for the first time. */
 static bool others_same(const struct usage *now, const struct usage *then)
 {
 #ifdef PVB_SANITIZED
@@ -197,7 +197,9 @@ static uint64_t counter(uint32_t domid, const char *name)
 /* What the honest guest has done; on Xen what pvbackd has done for it. */
 static uint64_t honest_io(void)
 {
-	return stage.is_dom0 ? counter(stage_good_domid, stage.kind->works) : __atomic_load_n(&stage_honest.rounds, __ATOMIC_ACQUIRE);
+	if (stage.is_dom0)
+		return counter(stage_good_domid, stage.kind->works);
+	return __atomic_load_n(&stage_honest.rounds, __ATOMIC_ACQUIRE);
 }
 
 static bool look_good(char *why)
@@ -220,7 +222,8 @@ static void look_rate(const char *when)
 
 	while (pvb_now_ms() < t + ms)
 		stage_nap();
-	printf("honest guest, %s: %llu requests a second\n", when, (unsigned long long)((honest_io() - before) * 1000 / ms));
+	printf("honest guest, %s: %llu requests a second\n", when,
+	       (unsigned long long)((honest_io() - before) * 1000 / ms));
 	fflush(stdout);
 }
 
@@ -286,8 +289,8 @@ static bool look_compare(const char *what, char *why)
 	quiet = percentile(&pools[0], 50);
 	troubled = percentile(&pools[1], 50);
 	pools[0].nr = pools[1].nr = 0;
-	return troubled <= 10 * quiet + 25000 || wrong(why, "%s: the honest guest's median round trip is %u us, else %u", what,
-						       troubled, quiet);
+	return troubled <= 10 * quiet + 25000 ||
+	       wrong(why, "%s: the honest guest's median round trip is %u us, else %u", what, troubled, quiet);
 }
 
 static bool look_counter(const char *name, uint64_t least, uint64_t most, char *why)
@@ -347,8 +350,8 @@ static void look_mark(void)
 		fclose(f);
 }
 
-/* Xen itself tells which grants are mapped, if a command of the lab asks it; the local fabric which were given back while
- * they were. */
+/* Xen itself tells which grants are mapped, if a command of the lab asks it; the local fabric which were given back
+ * while they were. */
 static bool look_grants(char *why)
 {
 	char command[64], text[200] = "";

@@ -353,8 +353,8 @@ int hnic_receive(struct hnic *n, unsigned q, struct hgot *got, int timeout_ms)
 		}
 		if (rsp.offset + rsp.status > (int)PVB_PAGE_SIZE || got->len + (uint32_t)rsp.status > sizeof(got->data))
 			return -EBADMSG;
-		memcpy(got->data + got->len, (uint8_t *)n->buffers[q].addr + (at % HNIC_PAGES) * PVB_PAGE_SIZE + rsp.offset,
-		       (size_t)rsp.status);
+		memcpy(got->data + got->len,
+		       (uint8_t *)n->buffers[q].addr + (at % HNIC_PAGES) * PVB_PAGE_SIZE + rsp.offset, (size_t)rsp.status);
 		got->len += (uint32_t)rsp.status;
 	} while (rsp.flags & NETRXF_more_data);
 	return 0;

@@ -106,8 +106,8 @@ static bool do_round(char *why)
 	}
 	if (good.arrived != 0 && good.wrong == 0)
 		return true;
-	snprintf(why, STAGE_WHY, good.wrong != 0 ? "frame %u of %u bytes has other bytes" : "frame %u of %u bytes did not arrive",
-		 good.number - 1, good.len);
+	snprintf(why, STAGE_WHY, "frame %u of %u bytes %s", good.number - 1, good.len,
+		 good.wrong != 0 ? "has other bytes" : "did not arrive");
 	return false;
 }
 
@@ -154,16 +154,18 @@ static bool ping(char *why)
 		struct pollfd p = { .fd = fd, .events = POLLIN };
 		ssize_t n;
 
-		if (now >= resend && sendto(fd, out, len, 0, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != ENOBUFS)
-			break;
-		if (now >= resend)
+		if (now >= resend) {
+			if (sendto(fd, out, len, 0, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != ENOBUFS)
+				break;
 			resend = now + 3 * RESEND_MS;
+		}
 		poll(&p, 1, RESEND_MS);
 		while ((n = recv(fd, in, sizeof(in), 0)) >= 0)
 			if (echoed(in, n, out, len))
 				return true;
 	}
-	snprintf(why, STAGE_WHY, "ping %u of %zu bytes to %s: no equal answer: %s", number - 1u, len, NICS_GOOD_IP, strerror(errno));
+	snprintf(why, STAGE_WHY, "ping %u of %zu bytes to %s: no equal answer: %s", number - 1u, len, NICS_GOOD_IP,
+		 strerror(errno));
 	return false;
 }
 

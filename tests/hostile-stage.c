@@ -197,7 +197,8 @@ static void local_down(void)
 	pthread_join(honest_thread, NULL);
 	if (stage_honest.wrong[0] != '\0')
 		fail_msg("the honest guest: %s", stage_honest.wrong);
-	print_message("honest guest: %u rounds, the slowest took %llu us\n", stage_honest.rounds, (unsigned long long)stage_honest.worst_us);
+	print_message("honest guest: %u rounds, the slowest took %llu us\n", stage_honest.rounds,
+		      (unsigned long long)stage_honest.worst_us);
 	close(stage.ctl);
 	kill(stage.backd, SIGTERM);
 	assert_int_equal(waitpid(stage.backd, &status, 0), stage.backd);

@@ -32,7 +32,7 @@ struct stage_kind {
 	const char *class;             /* "vbd", "vif" */
 	struct stage_device liar[STAGE_DEVICES], good[STAGE_DEVICES];
 	const char *works;             /* the member of pvbackd's statistics that grows while a guest works */
-	unsigned closed;               /* 1u << state: in which a back end is when a front end that closed may begin anew */
+	unsigned closed;               /* 1u << state: a back end's when a front end that closed may begin anew */
 	void (*drop)(struct hfront *h);        /* give up rings and pages in any state */
 	/* The honest guest of the local fabric.  A round is some verified work; false: *why says what was wrong. */
 	bool (*good_up)(const char *spec, char why[STAGE_WHY]);
@@ -52,8 +52,8 @@ void stage_destroy_liar(struct hfront *in_use);
 
 /* From any state to "offered again": what a guest's driver does when it is unloaded and loaded. */
 void stage_begin_anew(struct hfront *h);
-/* Walk through states at random, `ready` (what a back end connects on) most often, and write nonsense into these keys, a
- * thousand a second if the store can. */
+/* Walk through states at random, `ready` (what a back end connects on) most often, and write nonsense into these keys,
+ * a thousand a second if the store can. */
 void stage_walk(struct hfront *h, unsigned ready, const char *const *keys, unsigned nr_keys, unsigned seconds);
 /* The error node of this device's back end has or gets this in it. */
 void stage_error_says(struct hfront *h, const char *part);
@@ -70,8 +70,8 @@ void stage_idle(void);
 void stage_good(void);
 /* Print how much the honest guest does a second. */
 void stage_rate(const char *when);
-/* Measure the honest guest's round trips for a while; troubled: with the liar at work.  Then print both kinds' median and
- * 99th percentile side by side, and forget them; only medians that are worlds apart are wrong, as other load of the
+/* Measure the honest guest's round trips for a while; troubled: with the liar at work.  Then print both kinds' median
+ * and 99th percentile side by side, and forget them; only medians that are worlds apart are wrong, as other load of the
  * machine is in the figures, too. */
 void stage_lap(bool troubled);
 void stage_compare(const char *what);

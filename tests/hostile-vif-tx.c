@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* hostile-vif: what a guest sends.  Each packet is carried whole or refused, slot by slot, and never with other bytes. */
+/* hostile-vif: what a guest sends.  Each packet is carried whole or refused, slot by slot, and never with other
+ * bytes. */
 #include "unit.h"
 #include <stdio.h>
 #include <time.h>
@@ -80,6 +81,7 @@ void packets_of_odd_sizes(void **state)
 
 /* ---- offload -------------------------------------------------------------------------------------------------- */
 
+#define TYPE "queue 0: GSO of type "
 #define NO_TCP "queue 0: GSO, but no whole TCP header over its IP"
 #define NO_L4 "queue 0: blank checksum, but no TCP or UDP header"
 
@@ -87,14 +89,15 @@ void offloads_that_are_not(void **state)
 {
 	/* type: of GSO, modulo 256; 0: no GSO.  cut: so many bytes are sent. */
 	static const struct { const char *why; struct shape s; unsigned cut, ethertype, proto, blank, type, size; } c[] = {
-		{ "queue 0: GSO of type 0 with packets of 1000 bytes", { 4, true, .len = 2000 }, .blank = 1, .type = 256 + 0, .size = 1000 },
-		{ "queue 0: GSO of type 3 with packets of 1000 bytes", { 4, true, .len = 2000 }, .blank = 1, .type = 3, .size = 1000 },
-		{ "queue 0: GSO of type 255 with packets of 1 bytes", { 4, true, .len = 2000 }, .blank = 1, .type = 255, .size = 1 },
-		{ "queue 0: GSO of type 1 with packets of 0 bytes", { 4, true, .len = 2000 }, .blank = 1, .type = 1 },
+		{ TYPE "0 with packets of 1000 bytes", { 4, true, .len = 2000 }, .blank = 1, .type = 256 + 0, .size = 1000 },
+		{ TYPE "3 with packets of 1000 bytes", { 4, true, .len = 2000 }, .blank = 1, .type = 3, .size = 1000 },
+		{ TYPE "255 with packets of 1 bytes", { 4, true, .len = 2000 }, .blank = 1, .type = 255, .size = 1 },
+		{ TYPE "1 with packets of 0 bytes", { 4, true, .len = 2000 }, .blank = 1, .type = 1 },
 		{ "queue 0: GSO size out of range", { 4, true, .len = 2000 }, .blank = 1, .type = 1, .size = 1 },
 		{ "queue 0: GSO size out of range", { 4, true, .len = 2000 }, .blank = 1, .type = 1, .size = 65535 },
 		{ "queue 0: GSO size out of range", { 6, true, .len = 3000 }, .blank = 1, .type = 2, .size = 3001 },
-		{ "queue 0: GSO without payload", { 4, true, .tcp_options = 10, .len = 94 }, .cut = 94, .blank = 1, .type = 1, .size = 90 },
+		{ "queue 0: GSO without payload", { 4, true, .tcp_options = 10, .len = 94 }, .cut = 94, .blank = 1,
+		  .type = 1, .size = 90 },
 		{ NO_TCP, { 4, true, .len = 2000 }, .blank = 1, .type = 2, .size = 1000 },
 		{ NO_TCP, { 6, true, .len = 2000 }, .blank = 1, .type = 1, .size = 1000 },
 		{ NO_TCP, { 4, false, .len = 2000 }, .blank = 1, .type = 1, .size = 1000 },
@@ -177,7 +180,8 @@ void multicast_without_number(void **state)
 		mac[4] = (uint8_t)(i >> 8);
 		mac[5] = (uint8_t)i;
 		hnic_put(&own, 0, 0, 0, 0, NETTXF_extra_info);
-		hnic_put_extra(&own, 0, i % 7 ? XEN_NETIF_EXTRA_TYPE_MCAST_ADD : XEN_NETIF_EXTRA_TYPE_MCAST_DEL, false, mac);
+		hnic_put_extra(&own, 0, i % 7 ? XEN_NETIF_EXTRA_TYPE_MCAST_ADD : XEN_NETIF_EXTRA_TYPE_MCAST_DEL, false,
+			       mac);
 		hnic_push(&own, 0);
 		assert_int_equal(hnic_sent(&own, 0, NULL, &status, WAIT_MS), 0);
 		assert_int_equal(status, i < 64 && i % 7 ? NETIF_RSP_OKAY : status);
@@ -210,7 +214,8 @@ void extras_out_of_place(void **state)
 			hnic_put_extra(n, 0, XEN_NETIF_EXTRA_TYPE_HASH, true, NULL);
 		hnic_put_extra(n, 0, types[i], false, NULL);
 		hnic_push(n, 0);
-		snprintf(text, sizeof(text), "queue 0: extra info of type %u at index %u", types[i], RING_START + 1 + second);
+		snprintf(text, sizeof(text), "queue 0: extra info of type %u at index %u", types[i],
+			 RING_START + 1 + second);
 		broken(n, text);
 		begin_anew(n);
 	}
@@ -243,7 +248,8 @@ void chains_without_end(void **state)
 				continue;
 			hnic_push(n, 0);
 			stage_good();
-			assert_int_equal(hfront_wait_back(&n->dev, 1u << PVB_CONNECTED, WAIT_MS), PVB_CONNECTED); /* may end yet */
+			/* may end yet */
+			assert_int_equal(hfront_wait_back(&n->dev, 1u << PVB_CONNECTED, WAIT_MS), PVB_CONNECTED);
 		}
 		hnic_push(n, 0);
 		broken(n, "queue 0: a packet without end, the ring has 256 slots");
@@ -281,7 +287,7 @@ void headers_cut_everywhere(void **state)
 	connect_plain(&own);
 	for (unsigned nr = 1; nr <= 18; nr += nr > 2 && stage_on_xen ? 5 : 1) {
 		for (unsigned cut = 1; cut < 200; cut += step, told++) {
-			struct shape s = { 4, true, .blank = cut & 1, .options = rnd(&seed) % 4, .tcp_options = rnd(&seed) % 10,
+			struct shape s = { 4, true, .blank = cut & 1, .options = cut % 4, .tcp_options = nr % 10,
 					   .len = 260 + rnd(&seed) % 100, .seed = (uint8_t)told };
 			struct made m = make_frame(out, &s);
 			unsigned at = 0;
@@ -291,7 +297,8 @@ void headers_cut_everywhere(void **state)
 
 				memcpy(hnic_page(&own, i) + PVB_PAGE_SIZE - size, out + at, size);
 				hnic_put(&own, 0, i, PVB_PAGE_SIZE - size, i ? size : m.len,
-					 (i == 0 && s.blank ? NETTXF_csum_blank : 0) | (i + 1 < nr ? NETTXF_more_data : 0));
+					 (i == 0 && s.blank ? NETTXF_csum_blank : 0) |
+						 (i + 1 < nr ? NETTXF_more_data : 0));
 				at += size;
 			}
 			hnic_push(&own, 0);
@@ -330,7 +337,8 @@ void tiny_and_empty_slots(void **state)
 		for (unsigned k = at = 0; k < nr; at += size[k++]) {
 			if (ok)
 				memcpy(hnic_page(&own, k) + PVB_PAGE_SIZE - size[k], out + at, size[k]);
-			hnic_put(&own, 0, k, PVB_PAGE_SIZE - size[k], k ? size[k] : total, k + 1 < nr ? NETTXF_more_data : 0);
+			hnic_put(&own, 0, k, PVB_PAGE_SIZE - size[k], k ? size[k] : total,
+				 k + 1 < nr ? NETTXF_more_data : 0);
 		}
 		hnic_push(&own, 0);
 		answered(&own, nr, 0, ok ? NETIF_RSP_OKAY : NETIF_RSP_ERROR);
