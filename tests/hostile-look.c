@@ -275,7 +275,8 @@ static uint32_t percentile(const struct pool *p, unsigned percent)
 	return p->nr > 0 ? p->us[(uint64_t)p->nr * percent / 100] : 0;
 }
 
-/* A median some times larger is the machine's; one that is larger by a stall's 50 ms is not. */
+/* A median some times larger is the machine's; one that is larger by a stall's 50 ms is not.  Not so where all have
+ * one emulated processor: who uses his share of it is no liar. */
 static bool look_compare(const char *what, char *why)
 {
 	uint32_t quiet, troubled;
@@ -289,7 +290,7 @@ static bool look_compare(const char *what, char *why)
 	quiet = percentile(&pools[0], 50);
 	troubled = percentile(&pools[1], 50);
 	pools[0].nr = pools[1].nr = 0;
-	return troubled <= 10 * quiet + 25000 ||
+	return stage.is_dom0 || troubled <= 10 * quiet + 25000 ||
 	       wrong(why, "%s: the honest guest's median round trip is %u us, else %u", what, troubled, quiet);
 }
 

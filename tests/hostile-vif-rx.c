@@ -195,24 +195,29 @@ void a_flood_for_one_slot(void **state)
 	stage_log_at_most(3 * LINES_A_LIE);
 }
 
-/* Small packets without end: refused ones, and good ones for nobody. */
+/* Small packets without end: refused ones, good ones that the switch drops at once (for their sender), and good ones for
+ * an unknown station, which all get up to the switch's limit; that is more than an emulated processor can look at. */
 void a_ring_that_never_empties(void **state)
 {
+	static const char *const what[] = { "flood of refused packets", "flood of dropped frames", "flood of frames for nobody" };
+	static const char *const counts[] = { "tx_bad", "tx_dropped_port", "port_flooded" };
 	static struct flood f;
 
-	for (unsigned i = 0; i < 2; i++) {
+	for (unsigned i = 0; i < (stage_on_xen ? 2 : 3); i++) {
 		connect_plain(&lan2);
 		memset(hnic_page(&lan2, 0), 0x12, PVB_PAGE_SIZE);
 		memcpy(hnic_page(&lan2, 0) + 6, "\x00\x16\x3e\x01\x00\x02\x88\xb5", 8);
+		if (i == 1)
+			memcpy(hnic_page(&lan2, 0), hnic_page(&lan2, 0) + 6, 6);
 		f = (struct flood){ .n = &lan2 };
 		put_slot(&f, hnic_gref(&lan2, 0), i ? 1000 : 5, 0);
-		in_turns(&f, i ? "flood of frames" : "flood of refused packets");
+		in_turns(&f, what[i]);
+		stage_counter(counts[i], 200, UINT64_MAX);
 		stage_counter(i ? "tx_bad" : "tx_packets", 0, 0);
-		stage_counter(i ? "tx_packets" : "tx_bad", 200, UINT64_MAX);
 		honest_frame(&lan2);
 		begin_anew(&lan2);
 	}
-	stage_log_at_most(2 * LINES_A_LIE + (stage_on_xen ? 120 : 60));
+	stage_log_at_most(3 * LINES_A_LIE + (stage_on_xen ? 120 : 60));
 }
 
 /* ---- the control ring ------------------------------------------------------------------------------------------- */
