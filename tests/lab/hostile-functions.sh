@@ -68,7 +68,7 @@ hear_lies() {
 liar_dies() {
 	note "the liar dies with requests in flight"
 	guest_exec liar "($(hostile the_guest_dies)) </dev/null >/dev/null 2>&1 &"
-	wait_node "/local/domain/0/backend/$1/$liar/$2/state" 20 '[ "$value" = 4 ]' || exit 1
+	wait_node "/local/domain/0/backend/$1/$liar/$2/state" 120 '[ "$value" = 4 ]' || exit 1
 	guest_destroy liar || exit 1
 	kill "$answers" || exit 1
 }
