@@ -314,6 +314,13 @@ static int read_front(struct device *d, union ipc_connect *c, struct pvb_error *
 	return d->ops->read_front(d, c, err);
 }
 
+bool device_front_asks(const struct device *d, struct pvb_store *st, pvb_txn t)
+{
+	enum pvb_state s = pvb_state_read(st, t, d->front);
+
+	return s == PVB_INITIALISED || s == PVB_CONNECTED;
+}
+
 void device_connect(struct device *d)
 {
 	struct pvb_error err;

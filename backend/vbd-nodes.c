@@ -294,6 +294,8 @@ static int front_txn(struct pvb_store *st, pvb_txn t, void *arg)
 	struct pvb_value k[VBD_F_NR];
 	int rc;
 
+	if (!device_front_asks(&v->dev, st, t))
+		return -EAGAIN;
 	rc = pvb_nodes_read(st, t, v->dev.front, pvb_vbd_front, VBD_F_NR, k, f->err);
 	if (rc < 0)
 		return rc;

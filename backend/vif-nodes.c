@@ -280,8 +280,11 @@ static int front_txn(struct pvb_store *st, pvb_txn t, void *arg)
 {
 	struct front_read *f = arg;
 	struct pvb_value k[VIF_F_NR];
-	int rc = pvb_nodes_read(st, t, f->v->dev.front, pvb_vif_front, VIF_F_NR, k, f->err);
+	int rc;
 
+	if (!device_front_asks(&f->v->dev, st, t))
+		return -EAGAIN;
+	rc = pvb_nodes_read(st, t, f->v->dev.front, pvb_vif_front, VIF_F_NR, k, f->err);
 	if (rc < 0)
 		return rc;
 	rc = take_front(f, k);

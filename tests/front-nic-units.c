@@ -323,11 +323,14 @@ static void test_tap(void **state)
 	ifr = request(sock, "pvtest0", SIOCGIFFLAGS);
 	ifr.ifr_flags |= IFF_UP;
 	assert_int_equal(ioctl(sock, SIOCSIFFLAGS, &ifr), 0);
+	/* the kernel carries that on by a work queue */
+	for (unsigned i = 0; i < 4000 && request(sock, "pvtest0", SIOCGIFFLAGS).ifr_flags & IFF_RUNNING; i++)
+		poll(NULL, 0, 5);
 	assert_false(request(sock, "pvtest0", SIOCGIFFLAGS).ifr_flags & IFF_RUNNING);
 	assert_int_equal(tap_carrier(tap, true), 0);
 	assert_int_equal(tap_offload(tap, true, true, true), 0);
 	assert_int_equal(tap_mtu(tap, 8000), 0);
-	for (unsigned i = 0; i < 200 && !(request(sock, "pvtest0", SIOCGIFFLAGS).ifr_flags & IFF_RUNNING); i++)
+	for (unsigned i = 0; i < 4000 && !(request(sock, "pvtest0", SIOCGIFFLAGS).ifr_flags & IFF_RUNNING); i++)
 		poll(NULL, 0, 5);
 	assert_int_equal(bind(sock, (struct sockaddr *)&(struct sockaddr_ll){ .sll_family = AF_PACKET,
 			      .sll_protocol = htons(0x88b5), .sll_ifindex = to.sll_ifindex }, sizeof(to)), 0);
