@@ -179,7 +179,7 @@ static bool sanitizer_spoke(void)
 {
 	static const char *const words[] = { "runtime error:", "AddressSanitizer: heap", "AddressSanitizer: stack",
 					     "AddressSanitizer: global", "AddressSanitizer: use", "LeakSanitizer:",
-					     "ThreadSanitizer:" };
+					     "WARNING: ThreadSanitizer:" };
 	char line[2048];
 	bool found = false;
 	FILE *f = fopen(stage.log_path, "r");
