@@ -307,18 +307,32 @@ void device_send_connect(struct device *d)
 		device_fail(d, "worker: %s", strerror(-rc));
 }
 
-static int read_front(struct device *d, union ipc_connect *c, struct pvb_error *err)
+struct front_read {
+	struct device *d;
+	union ipc_connect *c;
+	struct pvb_error *err;
+};
+
+/* The front end may have moved on since we were told of its state, and then what is missing is no lie: state and keys are
+ * one look. */
+static int front_txn(struct pvb_store *st, pvb_txn t, void *arg)
 {
-	memset(c, 0, sizeof(*c)); /* its padding, too: it is compared as a whole */
-	pvb_err(err, -EIO, "the front end's keys can not be read");
-	return d->ops->read_front(d, c, err);
+	struct front_read *f = arg;
+	enum pvb_state s = pvb_state_read(st, t, f->d->front);
+
+	if (s != PVB_INITIALISED && s != PVB_CONNECTED)
+		return -EAGAIN;
+	memset(f->c, 0, sizeof(*f->c)); /* its padding, too: it is compared as a whole */
+	return f->d->ops->read_front(f->d, st, t, f->c, f->err);
 }
 
-bool device_front_asks(const struct device *d, struct pvb_store *st, pvb_txn t)
+/* -EAGAIN: the front end is in no state in which its keys count. */
+static int read_front(struct device *d, union ipc_connect *c, struct pvb_error *err)
 {
-	enum pvb_state s = pvb_state_read(st, t, d->front);
+	struct front_read f = { d, c, err };
 
-	return s == PVB_INITIALISED || s == PVB_CONNECTED;
+	pvb_err(err, -EIO, "the front end's keys can not be read");
+	return pvb_store_txn(d->sup->store, front_txn, &f);
 }
 
 void device_connect(struct device *d)

@@ -60,9 +60,9 @@ struct device_ops {
 	int (*attach)(struct device *d, struct ipc_msg *m, int fds[IPC_MAX_FDS - 1], unsigned *nr_fds, struct pvb_error *err);
 	/* What the worker says of it when attached or later.  NULL, or what it did ("told ..."): it is killed. */
 	const char *(*info)(struct device *d, const struct ipc_msg *m);
-	/* The front end's keys, read and checked in one transaction; *c is zeroed before.  -EAGAIN: they are not meant
-	 * to be read now, see device_front_asks(). */
-	int (*read_front)(struct device *d, union ipc_connect *c, struct pvb_error *err);
+	/* The front end's keys, read and checked in the transaction t, in which its state asks for it; *c is zeroed
+	 * before. */
+	int (*read_front)(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_connect *c, struct pvb_error *err);
 	/* Publish what must be there before state 4, take what must be ours.  -EAGAIN: not yet, will be stepped. */
 	int (*before_connect)(struct device *d, struct pvb_error *err);
 	size_t (*journal_bytes)(const union ipc_connect *c); /* of all queues */
@@ -131,9 +131,6 @@ void device_ipc(const struct device *d, struct ipc_msg *m, enum ipc_type type); 
 void device_attach(struct device *d);
 void device_connect(struct device *d);        /* reads the front end's keys first */
 void device_send_connect(struct device *d);   /* as d->connect says */
-/* Is the front end in a state in which its keys count?  It may have moved on since we were told of its state, and then what
- * is missing is no lie; so this is asked in the transaction that reads them. */
-bool device_front_asks(const struct device *d, struct pvb_store *st, pvb_txn t);
 /* Let go of the rings and keep all else (stopping the daemon, handing the image over). */
 void device_quiesce(struct device *d);
 void device_detach(struct device *d);

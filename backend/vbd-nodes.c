@@ -286,40 +286,31 @@ static int read_abi(const char *text, enum blk_abi *abi, struct pvb_error *err)
 	return 0;
 }
 
-static int front_txn(struct pvb_store *st, pvb_txn t, void *arg)
+int vbd_read_front(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_connect *connect, struct pvb_error *err)
 {
-	struct front_read *f = arg;
-	struct blk_connect *c = f->c;
-	struct vbd *v = f->v;
+	struct blk_connect *c = &connect->blk;
+	struct vbd *v = vbd_of(d);
+	struct front_read f = { .v = v, .c = c, .err = err };
 	struct pvb_value k[VBD_F_NR];
 	int rc;
 
-	if (!device_front_asks(&v->dev, st, t))
-		return -EAGAIN;
-	rc = pvb_nodes_read(st, t, v->dev.front, pvb_vbd_front, VBD_F_NR, k, f->err);
+	rc = pvb_nodes_read(st, t, d->front, pvb_vbd_front, VBD_F_NR, k, err);
 	if (rc < 0)
 		return rc;
 	c->nr_queues = (uint32_t)k[VBD_F_NUM_QUEUES].num;
 	c->ring_pages = 1u << k[VBD_F_RING_ORDER].num;
 	c->persistent = k[VBD_F_PERSISTENT].num && v->offer_persistent;
 	if (c->nr_queues > v->max_queues)
-		rc = pvb_err(f->err, -ERANGE, "multi-queue-num-queues is %u, offered are %u", c->nr_queues, v->max_queues);
+		rc = pvb_err(err, -ERANGE, "multi-queue-num-queues is %u, offered are %u", c->nr_queues, v->max_queues);
 	else if (k[VBD_F_RING_ORDER].num > v->max_ring_order)
-		rc = pvb_err(f->err, -ERANGE, "ring-page-order is %llu, offered is %u",
+		rc = pvb_err(err, -ERANGE, "ring-page-order is %llu, offered is %u",
 			     (unsigned long long)k[VBD_F_RING_ORDER].num, v->max_ring_order);
-	else if (k[VBD_F_BACKEND].present && strcmp(k[VBD_F_BACKEND].str, v->dev.back) != 0)
-		rc = pvb_err(f->err, -EINVAL, "the front end's backend key says %.80s", k[VBD_F_BACKEND].str);
+	else if (k[VBD_F_BACKEND].present && strcmp(k[VBD_F_BACKEND].str, d->back) != 0)
+		rc = pvb_err(err, -EINVAL, "the front end's backend key says %.80s", k[VBD_F_BACKEND].str);
 	else
-		rc = read_abi(k[VBD_F_PROTOCOL].str, &c->abi, f->err);
+		rc = read_abi(k[VBD_F_PROTOCOL].str, &c->abi, err);
 	for (unsigned i = 0; rc == 0 && i < c->nr_queues; i++)
-		rc = read_queue(st, t, f, i, c->nr_queues > 1, k[VBD_F_RING_ORDER].present);
+		rc = read_queue(st, t, &f, i, c->nr_queues > 1, k[VBD_F_RING_ORDER].present);
 	pvb_nodes_free(k, VBD_F_NR);
 	return rc;
-}
-
-int vbd_read_front(struct device *d, union ipc_connect *c, struct pvb_error *err)
-{
-	struct front_read f = { .v = vbd_of(d), .c = &c->blk, .err = err };
-
-	return pvb_store_txn(d->sup->store, front_txn, &f);
 }

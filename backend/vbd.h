@@ -33,7 +33,7 @@ static inline struct vbd *vbd_of(struct device *d)
 /* --- vbd-nodes.c ------------------------------------------------------------------------------------ */
 int vbd_read_config(struct vbd *v, struct pvb_error *err);          /* toolstack's keys and the target's options */
 int vbd_publish_limits(struct device *d, struct pvb_error *err);    /* before state 2 */
-int vbd_read_front(struct device *d, union ipc_connect *c, struct pvb_error *err);
+int vbd_read_front(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_connect *c, struct pvb_error *err);
 int vbd_publish_disk(struct vbd *v);                                 /* before state 4 */
 int vbd_publish_size(struct vbd *v);                                 /* after a resize */
 int vbd_check(struct supervisor *sup, const char *back, struct pvb_error *err); /* for the hotplug script */

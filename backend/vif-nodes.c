@@ -276,27 +276,17 @@ static int take_front(struct front_read *f, const struct pvb_value *k)
 	return 0;
 }
 
-static int front_txn(struct pvb_store *st, pvb_txn t, void *arg)
-{
-	struct front_read *f = arg;
-	struct pvb_value k[VIF_F_NR];
-	int rc;
-
-	if (!device_front_asks(&f->v->dev, st, t))
-		return -EAGAIN;
-	rc = pvb_nodes_read(st, t, f->v->dev.front, pvb_vif_front, VIF_F_NR, k, f->err);
-	if (rc < 0)
-		return rc;
-	rc = take_front(f, k);
-	for (unsigned i = 0; rc == 0 && i < f->c->nr_queues; i++)
-		rc = read_queue(st, t, f, i);
-	pvb_nodes_free(k, VIF_F_NR);
-	return rc;
-}
-
-int vif_read_front(struct device *d, union ipc_connect *c, struct pvb_error *err)
+int vif_read_front(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_connect *c, struct pvb_error *err)
 {
 	struct front_read f = { .v = vif_of(d), .c = &c->nif, .err = err };
+	struct pvb_value k[VIF_F_NR];
+	int rc = pvb_nodes_read(st, t, d->front, pvb_vif_front, VIF_F_NR, k, err);
 
-	return pvb_store_txn(d->sup->store, front_txn, &f);
+	if (rc < 0)
+		return rc;
+	rc = take_front(&f, k);
+	for (unsigned i = 0; rc == 0 && i < f.c->nr_queues; i++)
+		rc = read_queue(st, t, &f, i);
+	pvb_nodes_free(k, VIF_F_NR);
+	return rc;
 }

@@ -49,7 +49,7 @@ void vif_ifname(const struct vif *v, char buf[32]);
 int vif_read_config(struct vif *v, struct pvb_error *err);
 int vif_publish_features(struct vif *v);                             /* before state 2 */
 int vif_publish_carrier(struct vif *v, bool up);
-int vif_read_front(struct device *d, union ipc_connect *c, struct pvb_error *err);
+int vif_read_front(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_connect *c, struct pvb_error *err);
 /* What may change while connected; a value that makes no sense leaves what is. */
 void vif_read_live(struct vif *v, struct nif_rate *tx, struct nif_rate *rx, bool *multicast_control);
 /* "BYTES,USECS". */
