@@ -77,6 +77,18 @@ static void nic_of(const struct vif *v, struct port_nic *nic, char ifname[32])
 /* What the alias of its TAP says: whose it is, and which NIC's. */
 #define MARK "pvbackd %.120s vif "
 
+/* Without one it is only not found when it is left over. */
+static void mark_tap(const struct vif *v, const char *ifname)
+{
+	char mark[TAP_MARK_LEN];
+	int rc;
+
+	snprintf(mark, sizeof(mark), MARK "%u/%u", v->dev.sup->hv, v->dev.id.front, v->dev.id.devid);
+	rc = tap_mark(ifname, mark);
+	if (rc < 0)
+		device_log(&v->dev, LOG_LEVEL_DEBUG, "TAP %s has no mark: %s", ifname, strerror(-rc));
+}
+
 static int prepare(struct vif *v, struct pvb_error *err)
 {
 	struct port_nic nic;
@@ -89,21 +101,16 @@ static int prepare(struct vif *v, struct pvb_error *err)
 		return pvb_err(err, -EINVAL, "%s", v->port_error);
 	nic_of(v, &nic, ifname);
 	rc = port_prepare(v->port, &nic, v->fds, &v->nr_fds, err);
-	v->prepared = rc == 0;
+	if (rc)
+		return rc;
+	v->prepared = true;
+	if (!is_tap(v))
+		return 0;
 	/* one of that name, of a device that has just gone, may have been on its way out: now it stays */
-	if (v->prepared && is_tap(v) && v->nr_fds > 0 && ioctl(v->fds[0], TUNSETPERSIST, 1) < 0)
+	if (v->nr_fds > 0 && ioctl(v->fds[0], TUNSETPERSIST, 1) < 0)
 		device_log(&v->dev, LOG_LEVEL_WARN, "its TAP will not outlive pvbackd: %s", strerror(errno));
-	if (v->prepared && is_tap(v)) {
-		char mark[TAP_MARK_LEN];
-
-		/* without one it is only not found when it is left over */
-		snprintf(mark, sizeof(mark), MARK "%u/%u", v->dev.sup->hv, v->dev.id.front, v->dev.id.devid);
-		rc = tap_mark(ifname, mark);
-		if (rc < 0)
-			device_log(&v->dev, LOG_LEVEL_DEBUG, "TAP %s has no mark: %s", ifname, strerror(-rc));
-		rc = 0;
-	}
-	return rc;
+	mark_tap(v, ifname);
+	return 0;
 }
 
 void vif_sweep(struct supervisor *sup)

@@ -201,13 +201,13 @@ static uint32_t slots_filled(const struct frame *f)
 	return (f->len + PVB_PAGE_SIZE - 1) / PVB_PAGE_SIZE;
 }
 
-/* And when no piece of the sender's is cut; FRAME_MAX_LEN if there is none of a sender's. */
+/* And when no piece of the sender's is cut. */
 static uint32_t slots_uncut(const struct frame *f)
 {
-	uint32_t used = f->hdr_len, skip = f->hdr_len, nr = 1;
+	uint32_t used = f->hdr_len; /* the header is the first piece, */
+	uint32_t skip = used;       /* and not a second time a part of the sender's */
+	uint32_t nr = 1;
 
-	if (f->nr_segs > 0 && f->seg[0].local)
-		return FRAME_MAX_LEN;
 	for (unsigned i = 0; i < f->nr_segs; i++) {
 		uint32_t cut = skip < f->seg[i].len ? skip : f->seg[i].len, n = f->seg[i].len - cut;
 
@@ -327,7 +327,7 @@ enum frame_verdict nif_deliver(struct nif *nif, unsigned queue, struct frame *f)
 	struct nif_queue *q;
 	struct fill to = { 0 };
 	const char *why;
-	uint32_t hash = 0, need;
+	uint32_t hash = 0, filled, need;
 	uint8_t type = 0;
 	bool hashed;
 	unsigned nr_x;
@@ -349,7 +349,8 @@ enum frame_verdict nif_deliver(struct nif *nif, unsigned queue, struct frame *f)
 	if (q->rx.need && !q->rx.stalled)
 		return FRAME_HELD; /* others wait already */
 	nr_x = extras(nif, f, hashed ? &hash : NULL, type, x);
-	need = slots_filled(f) + nr_x;
+	filled = slots_filled(f);
+	need = filled + nr_x;
 	if (q->rx.avail < need || q->rx.stalled)
 		look(q);
 	if (nif->broken)
@@ -368,10 +369,10 @@ enum frame_verdict nif_deliver(struct nif *nif, unsigned queue, struct frame *f)
 	to.first = q->rx.ring.cons;
 	/* Behind the headers nothing lies in the receiver's pages as it lay in the sender's: each page would be two copies.
 	 * One buffer more is what that may cost. */
-	if (need - nr_x > 1) {
+	if (filled > 1 && !f->seg[0].local) {
 		uint32_t uncut = slots_uncut(f);
 
-		to.uncut = uncut <= need - nr_x + 1 && uncut <= NIF_MAX_SLOTS && uncut + nr_x <= q->rx.avail;
+		to.uncut = uncut <= filled + 1 && uncut <= NIF_MAX_SLOTS && uncut + nr_x <= q->rx.avail;
 	}
 	put_frame(&to, f, x, nr_x);
 	nifj_taken(q->j, NIFJ_RX, q->rx.ring.cons);

@@ -105,6 +105,16 @@ static void hold(struct queue *q, const struct frame *f)
 	pvb_source_events(q->src, 0);
 }
 
+/* How many frames to read the next time: as many as there were, twice as many if there may have been more. */
+static unsigned next_budget(unsigned budget, unsigned taken)
+{
+	unsigned next = taken == budget ? 2 * taken : taken;
+
+	if (next > BATCH)
+		return BATCH;
+	return next ? next : 1;
+}
+
 static void readable(void *arg, uint32_t events)
 {
 	struct queue *q = arg;
@@ -114,7 +124,7 @@ static void readable(void *arg, uint32_t events)
 	const char *why;
 	struct frame f;
 	unsigned i;
-	int rc = 1;
+	int rc;
 
 	/* To be told that there are no more frames costs as much as a frame.  The loop knows it, too. */
 	for (i = 0; i < q->budget && size - tap->used >= 2 * TAP_MAX_READ; i++) {
@@ -137,7 +147,7 @@ static void readable(void *arg, uint32_t events)
 			break;
 		}
 	}
-	q->budget = i == q->budget ? (2 * i < BATCH ? 2 * i : BATCH) : i ? i : 1;
+	q->budget = next_budget(q->budget, i);
 	nif_ctx_flush(tap->port.ctx);
 	tap->used = 0;
 }
