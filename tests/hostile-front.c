@@ -156,28 +156,39 @@ int hfront_publish(struct hfront *h, const struct hfront_options *opt, struct pv
 	return rc < 0 ? pvb_err(err, rc, "keys below %s", h->dir) : 0;
 }
 
-int hfront_connect(struct hfront *h, const struct hfront_options *opt, int timeout_ms, struct pvb_error *err)
+int hfront_offered(struct hfront *h, int timeout_ms, struct pvb_error *err)
 {
-	char text[256];
 	int rc = hfront_wait_back(h, 1u << PVB_INIT_WAIT, timeout_ms);
 
-	if (rc < 0)
-		return pvb_err(err, rc, "the back end did not reach 2, it is in %u",
-			       pvb_state_read(h->st, PVB_NO_TXN, h->back));
-	rc = hfront_rings(h, opt, err);
+	return rc < 0 ? pvb_err(err, rc, "the back end did not reach 2, it is in %u",
+				pvb_state_read(h->st, PVB_NO_TXN, h->back)) : 0;
+}
+
+int hfront_connected(struct hfront *h, int timeout_ms, struct pvb_error *err)
+{
+	char text[256];
+	int rc = hfront_wait_back(h, 1u << PVB_CONNECTED | 1u << PVB_CLOSING | 1u << PVB_CLOSED, timeout_ms);
+
+	if (rc == PVB_CONNECTED)
+		return 0;
+	hfront_error(h, text, sizeof(text));
+	return pvb_err(err, rc < 0 ? rc : -EPROTO, "the back end did not reach 4, it is in %u: %.180s",
+		       pvb_state_read(h->st, PVB_NO_TXN, h->back), text);
+}
+
+int hfront_connect(struct hfront *h, const struct hfront_options *opt, int timeout_ms, struct pvb_error *err)
+{
+	int rc = hfront_offered(h, timeout_ms, err);
+
+	if (rc == 0)
+		rc = hfront_rings(h, opt, err);
 	if (rc == 0)
 		rc = hfront_publish(h, opt, err);
 	if (rc == 0)
 		rc = hfront_state(h, PVB_INITIALISED);
-	if (rc < 0)
-		return rc;
-	rc = hfront_wait_back(h, 1u << PVB_CONNECTED | 1u << PVB_CLOSING | 1u << PVB_CLOSED, timeout_ms);
-	if (rc != PVB_CONNECTED) {
-		hfront_error(h, text, sizeof(text));
-		return pvb_err(err, rc < 0 ? rc : -EPROTO, "the back end did not reach 4, it is in %u: %.180s",
-			       pvb_state_read(h->st, PVB_NO_TXN, h->back), text);
-	}
-	return hfront_state(h, PVB_CONNECTED);
+	if (rc == 0)
+		rc = hfront_connected(h, timeout_ms, err);
+	return rc < 0 ? rc : hfront_state(h, PVB_CONNECTED);
 }
 
 void hfront_drop(struct hfront *h)

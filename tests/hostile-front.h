@@ -70,6 +70,9 @@ int hfront_offer(struct pvb_store *tool, const char *class, uint32_t back, uint3
 		 const struct pvb_pair *pairs, unsigned nr, struct pvb_error *err);
 /* Open handles as the domain spec says and find the device's back end. */
 int hfront_open(struct hfront *h, const char *spec, const char *class, uint32_t devid, struct pvb_error *err);
+/* Wait until the back end is in 2, so that a front end may begin; in 4, or *err has what it says instead. */
+int hfront_offered(struct hfront *h, int timeout_ms, struct pvb_error *err);
+int hfront_connected(struct hfront *h, int timeout_ms, struct pvb_error *err);
 /* Rings, ports and data pages, correct and empty (indices 0).  Nothing is written to the store. */
 int hfront_rings(struct hfront *h, const struct hfront_options *opt, struct pvb_error *err);
 /* Keys for the rings there are, changed as opt->keys says.  Not the state. */

@@ -134,28 +134,17 @@ int hnic_publish(struct hnic *n, const struct hnic_options *opt, struct pvb_erro
 
 int hnic_connect(struct hnic *n, const struct hnic_options *opt, int timeout_ms, struct pvb_error *err)
 {
-	struct hfront *h = &n->dev;
-	char text[256];
-	int rc = hfront_wait_back(h, 1u << PVB_INIT_WAIT, timeout_ms);
+	int rc = hfront_offered(&n->dev, timeout_ms, err);
 
-	if (rc < 0)
-		return pvb_err(err, rc, "the back end did not reach 2, it is in %u",
-			       pvb_state_read(h->st, PVB_NO_TXN, h->back));
-	rc = hnic_rings(n, opt, err);
+	if (rc == 0)
+		rc = hnic_rings(n, opt, err);
 	if (rc == 0)
 		rc = hnic_publish(n, opt, err);
 	for (unsigned i = 0; rc == 0 && !opt->no_buffers && i < n->queues; i++)
 		hnic_post(n, i, HNIC_PAGES);
 	if (rc == 0)
-		rc = hfront_state(h, PVB_CONNECTED);
-	if (rc < 0)
-		return rc;
-	rc = hfront_wait_back(h, 1u << PVB_CONNECTED | 1u << PVB_CLOSING | 1u << PVB_CLOSED, timeout_ms);
-	if (rc == PVB_CONNECTED)
-		return 0;
-	hfront_error(h, text, sizeof(text));
-	return pvb_err(err, rc < 0 ? rc : -EPROTO, "the back end did not reach 4, it is in %u: %.180s",
-		       pvb_state_read(h->st, PVB_NO_TXN, h->back), text);
+		rc = hfront_state(&n->dev, PVB_CONNECTED);
+	return rc < 0 ? rc : hfront_connected(&n->dev, timeout_ms, err);
 }
 
 /* ---- indices ----------------------------------------------------------------------------------------------- */

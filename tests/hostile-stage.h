@@ -44,6 +44,13 @@ struct stage_kind {
 extern const struct stage_kind stage_disks; /* hostile-disks.c */
 extern const struct stage_kind stage_nics;  /* hostile-nics.c */
 
+/* Rows { key, value, what the error says } of a table of lies: a number of queues that is none or too high for any device.
+ * (A macro, as tables have more columns than that.) */
+#define STAGE_LIE(value) { "multi-queue-num-queues", value, "multi-queue-num-queues" }
+#define STAGE_QUEUE_LIES                                                                                               \
+	STAGE_LIE(""), STAGE_LIE("0"), STAGE_LIE("-1"), STAGE_LIE(" 4"), STAGE_LIE("4x"), STAGE_LIE("0x4"),            \
+		STAGE_LIE("+4"), STAGE_LIE("999999999999"), STAGE_LIE("99999999999999999999999999"), STAGE_LIE("9")
+
 /* liars: as many as kind has of the liar's. */
 void stage_up(const struct stage_kind *kind, struct hfront *const *liars);
 void stage_down(void);

@@ -82,16 +82,7 @@ static const struct {
 	const char *key, *value, *text;
 	unsigned queues, order;
 } lies[] = {
-	{ "multi-queue-num-queues", "", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "0", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "-1", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", " 4", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "4x", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "0x4", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "+4", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "999999999999", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "99999999999999999999999999", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "9", "multi-queue-num-queues" },
+	STAGE_QUEUE_LIES,
 	{ "multi-queue-num-queues", "2", "queue 0: event-channel is missing" },
 	{ "ring-page-order", "", "ring-page-order" },
 	{ "ring-page-order", "-1", "ring-page-order" },

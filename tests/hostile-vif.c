@@ -158,14 +158,7 @@ static const struct {
 	const char *key, *value, *text; /* text NULL: nothing we care about, and it works */
 	unsigned queues;
 } lies[] = {
-	{ "multi-queue-num-queues", "", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "0", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "-1", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", " 4", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "4x", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "0x4", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "999999999999", "multi-queue-num-queues" },
-	{ "multi-queue-num-queues", "9", "multi-queue-num-queues" },
+	STAGE_QUEUE_LIES,
 	{ "multi-queue-num-queues", "5", "multi-queue-num-queues is 5, offered are 4" },
 	{ "multi-queue-num-queues", "2", "queue 0: tx-ring-ref is missing" },
 	{ "multi-queue-num-queues", "4", "queue 2: tx-ring-ref is missing", 2 },
