@@ -35,11 +35,8 @@ cat >demo.cfg <<-END
 END
 [ -z "$show" ] || sed "s|$dir/||g; s/^/   /" demo.cfg
 run pvl --host "local:$fabric" create "$dir/demo.cfg"
-for ((i = 0; i < 300; i++)); do # it writes the file when its disks are live
-	[ ! -s guestpid ] || break
-	sleep 0.1
-done
-[ -s guestpid ] || { cat fabric/log/demo.log; fail "the guest's disks did not connect within 30 s"; }
+# it writes the file when its disks are live
+until_true 30 test -s guestpid || { cat fabric/log/demo.log; fail "the guest's disks did not connect within 30 s"; }
 run pvl --host "local:$fabric" list
 run pvl --host "local:$fabric" block-list demo
 

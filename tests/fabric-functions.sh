@@ -19,8 +19,8 @@ cd "$dir" || exit 99
 fabric=$dir/fabric backd="" holders=()
 export PVBUS_HV=local:$fabric
 stop() {
-	kill "$1" 2>/dev/null || return 0
-	for ((i = 0; i < 50; i++)); do
+	{ [ -n "$1" ] && kill "$1"; } 2>/dev/null || return 0
+	for ((t = 0; t < 50; t++)); do
 		kill -0 "$1" 2>/dev/null || return 0
 		sleep 0.1
 	done
@@ -53,11 +53,31 @@ run() {
 	fi
 }
 fail() { echo "FAIL: $*"; exit 1; }
+# must COMMAND...: never shown, its output is in out.log; for scripts that go on after what fails
+must() { "$@" >out.log 2>&1 || { cat out.log; fail "$*"; }; }
+# until_true SECONDS COMMAND...: false if it does not succeed in that time
+until_true() {
+	local tries=$(($1 * 20))
+
+	shift
+	for ((i = 0; i < tries; i++)); do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.05
+	done
+	return 1
+}
+# await SECONDS COMMAND...: the same, and the test fails
+await() { until_true "$@" || fail "waited $1 s for: ${*:2}"; }
 
 # backd_start [OPTION...]: pvlocald, and pvbackd with these
 backd_start() {
 	run pvlocald --dir "$fabric" --pidfile "$dir/localpid"
+	backd_again "$@"
+}
+# backd_again [OPTION...]: pvbackd alone, once it has ended
+backd_again() {
 	[ -z "$show" ] || echo '   $ pvbackd &'
+	rm -f ready
 	mkfifo ready
 	pvbackd --ready-fd 3 "$@" 3>ready 2>pvbackd.log &
 	backd=$!

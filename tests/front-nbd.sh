@@ -5,65 +5,15 @@
 # patterns, fio's verification, the built-in load, and the ways a guest ends.  Needs the programs of this tree only;
 # what a missing tool would have done is left out and said.
 set -u
-build=${abs_top_builddir:-$(pwd)}
-PATH=$build/backend:$build/bus:$build/toolstack:$build/frontend/user:$PATH
-for tool in pvlocald pvbackd pvl pvguest; do
-	[ -x "$(command -v $tool)" ] || { echo "SKIP: $tool is not built"; exit 77; }
-done
+# shellcheck source=tests/fabric-functions.sh
+. "$(dirname "$0")/fabric-functions.sh"
 for tool in nbdcopy nbdinfo; do
 	command -v $tool >/dev/null || { echo "SKIP: no $tool (libnbd-bin)"; exit 77; }
 done
-
-dir=$(mktemp -d /tmp/pvfront-nbd.XXXXXX) || exit 99
-cd "$dir" || exit 99
-fabric=$dir/f
-export PVBUS_HV=local:$fabric
-backd=""
-# end PID: SIGTERM, 10 s, SIGKILL
-end() {
-	[ -n "$1" ] && kill "$1" 2>/dev/null || return 0
-	for ((i = 0; i < 100; i++)); do
-		kill -0 "$1" 2>/dev/null || return 0
-		sleep 0.1
-	done
-	kill -9 "$1" 2>/dev/null
-}
-cleanup() {
-	local rc=$?
-
-	trap - EXIT
-	[ $rc -eq 0 ] || tail -n 20 pvbackd.log guest.log 2>/dev/null
-	end "$guest"
-	end "$backd"
-	[ ! -s localpid ] || end "$(cat localpid)"
-	cd /
-	rm -rf "$dir"
-	exit $rc
-}
-guest=""
-trap cleanup EXIT
-fail() { echo "FAIL: $*"; exit 1; }
-must() { "$@" >out.log 2>&1 || { cat out.log; fail "$*"; }; }
 hash_of() { sha256sum "$1" | cut -d' ' -f1; }
+guest=""
 
-# await SECONDS COMMAND...: until it succeeds
-await() {
-	local tries=$(($1 * 20))
-
-	shift
-	for ((i = 0; i < tries; i++)); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.05
-	done
-	fail "waited for: $*"
-}
-
-must pvlocald --dir "$fabric" --pidfile "$dir/localpid"
-mkfifo ready
-pvbackd --ready-fd 3 3>ready 2>pvbackd.log &
-backd=$!
-cat ready >/dev/null
-kill -0 $backd 2>/dev/null || fail "pvbackd did not start: $(tail -n 3 pvbackd.log)"
+backd_start
 
 truncate -s 64M a.img b.img
 head -c 16M /dev/urandom | dd of=a.img conv=notrunc status=none
@@ -114,6 +64,7 @@ start() {
 	rm -f guest.ready
 	pvguest --hv "$hv" --nbd "unix:$dir/nbd" --pidfile "$dir/guest.pid" "$@" 2>guest.log &
 	guest=$!
+	holders=("$guest")
 	await 20 test -s guest.pid
 }
 start
@@ -182,7 +133,5 @@ must pvguest --hv "$hv" --disk xvda --bench "op=randread bs=512 qd=64 time=0.3 p
 echo "load: verified"
 
 must pvl --host "local:$fabric" destroy g
-kill $backd
-wait $backd || fail "pvbackd ended with status $?"
-backd=""
+backd_stop
 [ -z "$skipped" ] || echo "left out for want of tools:$skipped"

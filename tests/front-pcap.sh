@@ -4,48 +4,9 @@
 # A capture file goes out through one process guest's NIC, through pvbackd's switch, and is recorded by another guest:
 # every frame, in order, byte for byte; with and without staged pages.  No interface is made, so no right is needed.
 set -u
-build=${abs_top_builddir:-$(pwd)}
-PATH=$build/backend:$build/bus:$build/toolstack:$build/frontend/user:$PATH
-for tool in pvlocald pvbackd pvl pvguest perl; do
-	[ -x "$(command -v $tool)" ] || { echo "SKIP: no $tool"; exit 77; }
-done
-
-dir=$(mktemp -d /tmp/pvfront-pcap.XXXXXX) || exit 99
-cd "$dir" || exit 99
-fabric=$dir/f
-export PVBUS_HV=local:$fabric
-backd="" listener=""
-# end PID: SIGTERM, 10 s, SIGKILL
-end() {
-	[ -n "$1" ] && kill "$1" 2>/dev/null || return 0
-	for ((i = 0; i < 100; i++)); do
-		kill -0 "$1" 2>/dev/null || return 0
-		sleep 0.1
-	done
-	kill -9 "$1" 2>/dev/null
-}
-cleanup() {
-	local rc=$?
-
-	trap - EXIT
-	[ $rc -eq 0 ] || tail -n 20 pvbackd.log guest.log replay.log 2>/dev/null
-	end "$listener"
-	end "$backd"
-	[ ! -s localpid ] || end "$(cat localpid)"
-	cd /
-	rm -rf "$dir"
-	exit $rc
-}
-trap cleanup EXIT
-fail() { echo "FAIL: $*"; exit 1; }
-must() { "$@" >out.log 2>&1 || { cat out.log; fail "$*"; }; }
-await() {
-	for ((i = 0; i < 400; i++)); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.05
-	done
-	fail "waited for: $*"
-}
+# shellcheck source=tests/fabric-functions.sh
+. "$(dirname "$0")/fabric-functions.sh"
+command -v perl >/dev/null || { echo "SKIP: no perl"; exit 77; }
 
 # make MAC FRAMES: broadcasts of an experimental ethertype, each with its number
 make() {
@@ -69,12 +30,7 @@ frames() {
 		}' <"$1"
 }
 
-must pvlocald --dir "$fabric" --pidfile "$dir/localpid"
-mkfifo ready
-pvbackd --ready-fd 3 3>ready 2>pvbackd.log &
-backd=$!
-cat ready >/dev/null
-kill -0 $backd 2>/dev/null || fail "pvbackd did not start: $(tail -n 3 pvbackd.log)"
+backd_start
 for g in a b; do
 	cat >$g.cfg <<-END
 		name = "$g"
@@ -95,13 +51,12 @@ for how in staging=off staging=on queues=1 sg=off,queues=1; do
 	rm -f guest.pid out.pcap
 	pvguest --hv "local:$fabric:$b" --nic "0,tap=off,$how" --pcap-record out.pcap --pidfile "$dir/guest.pid" \
 		2>guest.log &
-	listener=$!
-	await test -s guest.pid
+	holders=($!)
+	await 20 test -s guest.pid
 	pvguest --hv "local:$fabric:$a" --nic "0,$how" --pcap-replay in.pcap --json >replay.json 2>replay.log ||
 		fail "$how: replay"
 	grep -q "\"sent\": $frames, .*\"skipped\": 0" replay.json || fail "$how: $(cat replay.json)"
-	end "$listener"
-	listener=""
+	stop "${holders[0]}"
 	frames out.pcap >got
 	cmp -s want got ||
 		fail "$how: $(wc -l <got) of $frames frames arrived, or others: $(diff want got | head -c 300)"
@@ -118,6 +73,4 @@ for wrong in "x" "0,queues=9" "0,gso=maybe" "0,ifname=" "0,ifname=a-name-that-is
 done
 pvguest --hv "local:$fabric:$a" --nic 7 --timeout 1 2>replay.log && fail "a NIC that is not there"
 grep -q "1 of the NICs asked for are not there" replay.log || fail "$(cat replay.log)"
-end $backd
-wait $backd || fail "pvbackd ended with status $?"
-backd=""
+backd_stop

@@ -46,17 +46,9 @@ guest_begin() {
 	run pvl --host "local:$fabric" create "$dir/$name.cfg"
 }
 # until its NICs are live: it writes that file then
-guest_ready() {
-	for ((i = 0; i < 300; i++)); do
-		[ ! -s "pid-$1" ] || return 0
-		sleep 0.05
-	done
-	fail "the NICs of guest $1 did not connect within 15 s"
-}
-no_taps() {
-	for ((i = 0; i < 50; i++)); do
-		ip -brief link | grep -q '^vif' || return 0
-		sleep 0.1
-	done
-	! ip -brief link | grep '^vif' || fail "TAPs are left"
-}
+guest_ready() { until_true 15 test -s "pid-$1" || fail "the NICs of guest $1 did not connect within 15 s"; }
+there() { ip link show "$1" >/dev/null 2>&1; }
+not_there() { ! there "$1"; }
+any_tap() { ip -brief link | grep '^vif'; }
+no_tap() { ! any_tap; }
+no_taps() { until_true 5 no_tap || { any_tap; fail "TAPs are left"; }; }

@@ -9,7 +9,6 @@ set -euo pipefail
 # shellcheck source=tests/net-functions.sh
 . "$(dirname "$0")/net-functions.sh"
 
-there() { ip link show "$1" >/dev/null 2>&1; }
 backd_start
 for g in stays goes; do
 	guest_begin $g "'port=tap'" ""
@@ -28,20 +27,13 @@ ip link set "$goes" name uplink7
 
 kill -9 $backd
 wait $backd 2>/dev/null || true
-rm ready pvbackd.log
+rm pvbackd.log
 pvl --host "local:$fabric" --timeout 2 destroy goes >out.log 2>&1 || true
 ! XENSTORED_PATH=$fabric/store xenstore-exists "/local/domain/0/backend/vif/$id" || fail "the NIC is still there: $(cat out.log)"
 there uplink7 && there "$stays" || fail "the TAPs went with pvbackd"
 
-mkfifo ready
-pvbackd --ready-fd 3 3>ready 2>pvbackd.log &
-backd=$!
-cat ready
-for ((i = 0; i < 300; i++)); do
-	there uplink7 || break
-	sleep 0.05
-done
-! there uplink7 || fail "the TAP of a NIC that is gone is left"
+backd_again
+until_true 15 not_there uplink7 || fail "the TAP of a NIC that is gone is left"
 for t in "$stays" vif98.0 vif99.0; do there "$t" || fail "$t was taken away"; done
 grep -q "TAP uplink7 taken away: vif .*/0 is gone" pvbackd.log || fail "the log does not say so"
 pvl --host "local:$fabric" destroy stays >/dev/null

@@ -100,10 +100,7 @@ title "A file of 32 MiB over TCP."
 head -c 32M /dev/urandom >big
 nsenter --net="$dir/netns-one" python3 net.py serve big >/dev/null 2>&1 & # nsenter becomes it
 holders+=($!)
-for ((i = 0; i < 100; i++)); do
-	[ ! -e serving ] || break
-	sleep 0.05
-done
+await 5 test -e serving
 transfer "" 10.9.0.11 "guest -> host, TAP"
 transfer "in_guest two" 10.9.0.11 "guest -> guest, TAPs and bridge"
 transfer "in_guest two" 10.8.0.11 "guest -> guest, switch"
@@ -111,21 +108,14 @@ rm serving
 stop "${holders[0]}"
 python3 net.py serve big >/dev/null 2>&1 &
 holders+=($!)
-for ((i = 0; i < 100; i++)); do
-	[ ! -e serving ] || break
-	sleep 0.05
-done
+await 5 test -e serving
 transfer "in_guest one" 10.9.0.1 "host -> guest, TAP"
 
 title "Counters; detach, and nothing is left."
 run pvl --host "local:$fabric" stats
 id=$(pvl --host "local:$fabric" domid one)
 run pvl --host "local:$fabric" network-detach one 0
-for ((i = 0; i < 50; i++)); do
-	[ -e "/sys/class/net/vif$id.0" ] || ip link show "vif$id.0" >/dev/null 2>&1 || break
-	sleep 0.1
-done
-! ip link show "vif$id.0" >/dev/null 2>&1 || fail "the TAP vif$id.0 is left"
+until_true 5 not_there "vif$id.0" || fail "the TAP vif$id.0 is left"
 run pvl --host "local:$fabric" destroy one two
 no_taps
 backd_stop
