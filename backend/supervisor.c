@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "links.h"
 #include "log.h"
 #include "server.h"
 #include "supervisor.h"
@@ -123,6 +124,15 @@ static void on_release(void *arg, const char *path)
 
 	for (struct device *d = sup->devices; d; d = d->next)
 		device_step(d);
+}
+
+static void on_link(void *arg, unsigned ifindex)
+{
+	struct supervisor *sup = arg;
+
+	for (struct device *d = sup->devices; d; d = d->next)
+		if (vif_of(d))
+			vif_link_changed(vif_of(d), ifindex);
 }
 
 /* ---- the end ----------------------------------------------------------------------------------------- */
@@ -311,6 +321,8 @@ static int start(struct supervisor *sup, struct pvb_error *err)
 		if (rc < 0)
 			pvb_err(err, rc, "loop: %s", strerror(-rc));
 	}
+	if (rc == 0 && links_open(&sup->links, sup->loop, on_link, sup, err) < 0)
+		log_warn("NICs will not follow their interfaces: %s", err->text);
 	if (rc == 0)
 		rc = open_sockets(sup, err);
 	if (rc == 0)
@@ -347,6 +359,7 @@ int supervisor_main(const struct sup_options *o)
 	guests_free(&sup);
 	server_close(sup.ctl);
 	server_close(sup.metrics);
+	links_close(&sup.links);
 	for (unsigned i = 0; i < SUP_MAX_KINDS; i++)
 		pvb_store_unwatch(&sup.kinds[i]);
 	pvb_store_unwatch(&sup.release);

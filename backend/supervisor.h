@@ -82,6 +82,7 @@ struct supervisor {
 	int signal_fd;
 	struct pvb_watch *kinds[SUP_MAX_KINDS], *release;
 	struct pvb_source *sweep;
+	struct links *links;         /* news of interfaces; NULL: none */
 	bool swept;                  /* leftovers of NICs were looked for */
 	bool stopping;
 };

@@ -181,22 +181,27 @@ int vif_publish_features(struct vif *v)
 	return pvb_store_txn(v->dev.sup->store, features_txn, v);
 }
 
-struct carrier { struct vif *v; bool up; };
-
-static int carrier_txn(struct pvb_store *st, pvb_txn t, void *arg)
+/* The front end's mtu is there already, and right, unless the host's interface has another one.  (Xen's script writes it, but
+ * for an interface with a name of its own it writes it elsewhere.) */
+static int link_txn(struct pvb_store *st, pvb_txn t, void *arg)
 {
-	struct carrier *c = arg;
+	const struct vif *v = arg;
+	const struct pvb_key *key = &pvb_vif_front[VIF_F_MTU];
+	struct pvb_value mtu = { 0 };
+	int rc;
 
-	if (!pvb_store_exists(st, t, c->v->dev.back))
+	if (!pvb_store_exists(st, t, v->dev.back))
 		return -ENOENT;
-	return pvb_nodes_write_u64(st, t, c->v->dev.back, &pvb_vif_back[VIF_B_CARRIER], c->up);
+	rc = pvb_nodes_write_u64(st, t, v->dev.back, &pvb_vif_back[VIF_B_CARRIER], v->up);
+	if (rc == 0 && (pvb_nodes_read(st, t, v->dev.front, key, 1, &mtu, NULL) < 0 || mtu.num != v->cfg.mtu))
+		rc = pvb_nodes_write_u64(st, t, v->dev.front, key, v->cfg.mtu);
+	pvb_nodes_free(&mtu, 1);
+	return rc;
 }
 
-int vif_publish_carrier(struct vif *v, bool up)
+int vif_publish_link(struct vif *v)
 {
-	struct carrier c = { v, up };
-
-	return pvb_store_txn(v->dev.sup->store, carrier_txn, &c);
+	return pvb_store_txn(v->dev.sup->store, link_txn, v);
 }
 
 /* ---- the front end's keys ------------------------------------------------------------------------------ */

@@ -34,21 +34,41 @@ void vif_ifname(const struct vif *v, char buf[32])
 		snprintf(buf, 32, "%.*s", IFNAMSIZ, ifr.ifr_name);
 }
 
-/* After the hotplug script: it gives the interface its bridge's MTU unless the configuration has one. */
-static uint32_t link_mtu(const struct vif *v, uint32_t def)
+/* What the host has made of the interface by now: the hotplug script gives it its bridge's MTU unless the configuration has
+ * one, and people may change it and switch it off.  A port without one, or one that is not there, is as it was. */
+static void look_at_link(struct vif *v)
 {
+	const struct pvb_key *mtu = &pvb_vif_front[VIF_F_MTU];
 	struct ifreq ifr = { 0 };
 	char dev[32];
-	int fd, rc;
+	int fd;
 
 	vif_ifname(v, dev);
 	fd = dev[0] ? socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
 	if (fd < 0)
-		return def;
+		return;
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%.*s", IFNAMSIZ - 1, dev);
-	rc = ioctl(fd, SIOCGIFMTU, &ifr);
+	if (ioctl(fd, SIOCGIFMTU, &ifr) == 0 && (uint64_t)ifr.ifr_mtu >= mtu->min && (uint64_t)ifr.ifr_mtu <= mtu->max)
+		v->cfg.mtu = (uint32_t)ifr.ifr_mtu;
+	if (ioctl(fd, SIOCGIFFLAGS, &ifr) == 0)
+		v->up = ifr.ifr_flags & IFF_UP;
 	close(fd);
-	return rc == 0 && ifr.ifr_mtu >= 68 && ifr.ifr_mtu <= 65535 ? (uint32_t)ifr.ifr_mtu : def;
+}
+
+void vif_link_changed(struct vif *v, unsigned ifindex)
+{
+	uint32_t mtu = v->cfg.mtu;
+	bool up = v->up;
+	char dev[32];
+
+	vif_ifname(v, dev);
+	if (v->dev.phase != DEV_CONNECTED || !dev[0] || (ifindex && if_nametoindex(dev) != ifindex))
+		return;
+	look_at_link(v);
+	if (v->cfg.mtu == mtu && v->up == up)
+		return;
+	device_log(&v->dev, LOG_LEVEL_INFO, "interface %s has MTU %u and is %s", dev, v->cfg.mtu, v->up ? "up" : "down");
+	vif_publish_link(v);
 }
 
 /* ---- the port ------------------------------------------------------------------------------------------ */
@@ -195,7 +215,8 @@ static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fd
 		rc = prepare(v, err);
 	if (rc < 0)
 		return rc;
-	v->cfg.mtu = link_mtu(v, v->cfg.mtu);
+	v->up = true;
+	look_at_link(v);
 	v->tx = v->cfg.tx;
 	v->rx = v->cfg.rx;
 	snprintf(d->place, sizeof(d->place), "%s", port_switch_name(v->port));
@@ -215,11 +236,13 @@ static void nothing(struct device *d)
 static int before_connect(struct device *d, struct pvb_error *err)
 {
 	struct vif *v = vif_of(d);
-	int rc = vif_publish_carrier(v, true);
+	int rc;
 
+	look_at_link(v); /* nobody has followed it while there was no guest */
+	rc = vif_publish_link(v);
 	v->multicast_control = d->connect.nif.multicast_control;
 	v->stalled = false;
-	return rc < 0 ? pvb_err(err, rc, "carrier can not be published: %s", strerror(-rc)) : 0;
+	return rc < 0 ? pvb_err(err, rc, "carrier and MTU can not be published: %s", strerror(-rc)) : 0;
 }
 
 static size_t journal_bytes(const union ipc_connect *c)

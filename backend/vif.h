@@ -12,7 +12,8 @@
  *          pvbackd ends, because bridges, addresses and rules hang on it; taken away when the back end's directory vanishes,
  *          also while no pvbackd ran (vif_sweep(): its alias says whose it is).  It is followed by its descriptor: scripts
  *          rename it.
- * Live     `rate`, `rx-rate` and the front end's request-multicast-control are looked at while connected.
+ * Live     `rate`, `rx-rate` and the front end's request-multicast-control are looked at while connected.  So is what the
+ *          host makes of the TAP (links.h): its MTU is the front end's `mtu`, whether it is up is `carrier`.
  */
 #include "backend/net/port.h"
 #include "device.h"
@@ -33,6 +34,7 @@ struct vif {
 	struct nif_rate tx, rx;      /* what the worker knows */
 	bool multicast_control;
 	bool stalled;                /* the guest takes nothing */
+	bool up;                     /* the interface, if the port has one */
 };
 /* NULL: it is no NIC. */
 static inline struct vif *vif_of(struct device *d)
@@ -41,6 +43,8 @@ static inline struct vif *vif_of(struct device *d)
 }
 /* Take away TAPs of ours whose NICs are gone.  To be called when all devices in the store are known. */
 void vif_sweep(struct supervisor *sup);
+/* The host has changed this interface, or any (0).  If it is this NIC's, the guest hears what is new: MTU, up or down. */
+void vif_link_changed(struct vif *v, unsigned ifindex);
 /* What the interface is called now, "" when the port has none. */
 void vif_ifname(const struct vif *v, char buf[32]);
 
@@ -48,7 +52,7 @@ void vif_ifname(const struct vif *v, char buf[32]);
 /* The toolstack's keys: all but the port must make sense; a port that does not is v->port_error. */
 int vif_read_config(struct vif *v, struct pvb_error *err);
 int vif_publish_features(struct vif *v);                             /* before state 2 */
-int vif_publish_carrier(struct vif *v, bool up);
+int vif_publish_link(struct vif *v);                                 /* carrier and mtu, before state 4 and when they change */
 int vif_read_front(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_connect *c, struct pvb_error *err);
 /* What may change while connected; a value that makes no sense leaves what is. */
 void vif_read_live(struct vif *v, struct nif_rate *tx, struct nif_rate *rx, bool *multicast_control);

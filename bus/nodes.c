@@ -137,7 +137,7 @@ const struct pvb_key pvb_vif_back[VIF_B_NR] = {
 				     "sending and receiving may have an event channel each"),
 	[VIF_B_MAX_QUEUES]    = U32("multi-queue-max-queues", PVB_BY_BACK, 1, UINT32_MAX, 1, "queues", "most queues"),
 	[VIF_B_CTRL_RING]     = BOOL("feature-ctrl-ring", PVB_BY_BACK, 0, "there may be a control ring"),
-	[VIF_B_CARRIER]       = BOOL("carrier", PVB_BY_BACK, 1, "the link is up"),
+	[VIF_B_CARRIER]       = BOOL("carrier", PVB_BY_BACK, 1, "the link is up: the host's interface is"),
 	[VIF_B_ERROR]         = OURS("error", 1024, "why the back end gave the device up"),
 };
 
@@ -147,7 +147,8 @@ const struct pvb_key pvb_vif_front[VIF_F_NR] = {
 	[VIF_F_HANDLE]        = U32("handle", PVB_BY_TOOL, 0, UINT32_MAX, 0, NULL, "number of the NIC, as DEVID"),
 	[VIF_F_MAC]           = STR("mac", PVB_BY_TOOL, 17, "address of the NIC"),
 	[VIF_F_MTU]           = U32("mtu", PVB_BY_TOOL, MTU_MIN, MTU_MAX, 1500, "bytes",
-				    "largest packet without its Ethernet header"),
+				    "largest packet without its Ethernet header; the back end writes what the host's "
+				    "interface has, and may have later"),
 	[VIF_F_TRUSTED]       = BOOL("trusted", PVB_BY_TOOL, 1, "0: the front end must bounce all data"),
 	[VIF_F_STATE]         = U32("state", PVB_BY_FRONT, 0, 8, 0, NULL, "xenbus state"),
 	[VIF_F_NUM_QUEUES]    = U32("multi-queue-num-queues", PVB_BY_FRONT, 1, PVB_VIF_MAX_QUEUES, 1, "queues",

@@ -3,7 +3,7 @@
 
 uint8_t granted_page[NR_PAGES][4096];
 const struct port_offers all_offers = {
-	.queues = 2, .csum4 = true, .csum6 = true, .gso4 = true, .gso6 = true, .sg = true, .mtu = 1500,
+	.queues = 2, .csum4 = true, .csum6 = true, .gso4 = true, .gso6 = true, .sg = true,
 };
 
 /* --- the doubles -------------------------------------------------------------------------------------- */

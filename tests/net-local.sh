@@ -111,6 +111,17 @@ holders+=($!)
 await 5 test -e serving
 transfer "in_guest one" 10.9.0.1 "host -> guest, TAP"
 
+title "What the host makes of its interface is the guest's link."
+id=$(pvl --host "local:$fabric" domid two)
+link_is() { in_guest two ip link show eth0 | grep -q "$@"; }
+run ip link set "vif$id.0" mtu 1400
+await 5 link_is " mtu 1400 "
+run ip link set "vif$id.0" down
+await 5 link_is NO-CARRIER
+run ip link set "vif$id.0" mtu 1500 up
+await 5 link_is LOWER_UP
+await 5 link_is " mtu 1500 "
+
 title "Counters; detach, and nothing is left."
 run pvl --host "local:$fabric" stats
 id=$(pvl --host "local:$fabric" domid one)

@@ -370,7 +370,7 @@ static void mirror_sees_all_once(void **state)
 
 static void one_without_offloads(void **state)
 {
-	static const struct port_offers none = { .queues = 1, .mtu = 1500 };
+	static const struct port_offers none = { .queues = 1 };
 	struct nif_ctx *ctx = ctx_new();
 	struct nif *a = nic_new(ctx, 1, "switch:lan", NULL), *b = nic_new(ctx, 2, "switch:lan", NULL), *poor;
 	unsigned nr = 0, fetches;
@@ -453,7 +453,7 @@ static void one_who_captures(void **state)
 /* More tags and segments in one pass than scratch holds: held for the next, not lost. */
 static void scratch_is_bounded(void **state)
 {
-	static const struct port_offers none = { .queues = 1, .mtu = 1500 };
+	static const struct port_offers none = { .queues = 1 };
 	struct nif_ctx *ctx = ctx_new();
 	struct nif *a = nic_new(ctx, 1, "switch:lan", NULL), *poor = nic_new(ctx, 2, "switch:lan", &none);
 	struct frame f, *one = &f;

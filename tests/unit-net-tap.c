@@ -228,8 +228,8 @@ static void frames_both_ways(void **state)
 /* What the guest does not take: the kernel does it, or we. */
 static void offers_are_kept(void **state)
 {
-	static const struct port_offers none = { .queues = 1, .mtu = 1500 };
-	static const struct port_offers only4 = { .queues = 1, .csum4 = true, .gso4 = true, .sg = true, .mtu = 1500 };
+	static const struct port_offers none = { .queues = 1 };
+	static const struct port_offers only4 = { .queues = 1, .csum4 = true, .gso4 = true, .sg = true };
 	struct nif_ctx *ctx = ctx_new();
 	struct nif *n = nic_up(ctx, &none);
 	int fd = open_socket(TAP);
@@ -271,7 +271,7 @@ static void offers_are_kept(void **state)
 /* Without room one frame waits here and the others in the kernel; in order when there is room. */
 static void waits_for_room(void **state)
 {
-	static const struct port_offers one = { .queues = 1, .csum4 = true, .mtu = 1500 };
+	static const struct port_offers one = { .queues = 1, .csum4 = true };
 	struct nif_ctx *ctx = ctx_new();
 	struct nif *n = nic_up(ctx, &one);
 	int fd = open_socket(TAP);
@@ -310,7 +310,7 @@ static void waits_for_room(void **state)
 /* Flows spread over the queues the guest has, and over no others. */
 static void queues(void **state)
 {
-	static const struct port_offers one = { .queues = 1, .csum4 = true, .mtu = 1500 };
+	static const struct port_offers one = { .queues = 1, .csum4 = true };
 	struct nif_ctx *ctx = ctx_new();
 	struct nif *n = nic_up(ctx, NULL);
 	int fd = open_socket(TAP);
@@ -364,7 +364,7 @@ static void a_tap_that_is_down_or_gone(void **state)
 
 static void uplink(void **state)
 {
-	static const struct port_offers none = { .queues = 1, .mtu = 1500 };
+	static const struct port_offers none = { .queues = 1 };
 	struct nif_ctx *ctx = ctx_new();
 	struct nif *a = nic_new(ctx, 1, "switch:lan?uplink=pvbup0", NULL);
 	struct nif *b = nic_new(ctx, 2, "switch:lan?uplink=pvbup0&vlan=5", &none);

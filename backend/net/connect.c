@@ -133,14 +133,9 @@ static void tell_port(struct nif *nif)
 {
 	const struct nif_connect *c = &nif->c;
 	struct port_offers offers = { .queues = c->nr_queues, .csum4 = c->csum4, .csum6 = c->csum6, .gso4 = c->gso4,
-				      .gso6 = c->gso6, .sg = c->sg, .mtu = nif->cfg.mtu };
+				      .gso6 = c->gso6, .sg = c->sg };
 
 	port_connected(nif->port, &offers);
-}
-
-void nif_set_mtu(struct nif *nif, uint32_t mtu)
-{
-	nif->cfg.mtu = mtu;
 }
 
 void nif_set_multicast_control(struct nif *nif, bool on)

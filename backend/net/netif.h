@@ -108,7 +108,6 @@ bool nif_connected(const struct nif *nif);
 /* At once: nothing is in flight between two passes. Held frames are dropped. Idempotent. */
 void nif_disconnect(struct nif *nif);
 void nif_set_rate(struct nif *nif, const struct nif_rate *tx, const struct nif_rate *rx);
-void nif_set_mtu(struct nif *nif, uint32_t mtu); /* the port hears of it at the next connect */
 /* The front end changed request-multicast-control while connected. */
 void nif_set_multicast_control(struct nif *nif, bool on);
 

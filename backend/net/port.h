@@ -35,7 +35,6 @@ struct port_offers {
 	bool csum4, csum6;     /* the guest takes blank checksums */
 	bool gso4, gso6;
 	bool sg;               /* frames of more than a page */
-	uint32_t mtu;
 };
 
 /* What the supervisor knows about the NIC when it prepares its port. */
