@@ -35,13 +35,14 @@ static const char *who(const struct guest *g)
 static void exec_worker(const struct guest *g, int sock)
 {
 	const struct supervisor *sup = g->sup;
-	char sockarg[16], domarg[16], uidarg[16], memarg[32];
+	char sockarg[16], domarg[16], uidarg[16], memarg[32], pollarg[32];
 	sigset_t none;
 
 	snprintf(sockarg, sizeof(sockarg), "%d", sock);
 	snprintf(domarg, sizeof(domarg), "%u", g->domid);
 	snprintf(uidarg, sizeof(uidarg), "%u", sup->o.uid_base ? sup->o.uid_base + g->domid + g->slot : 0);
 	snprintf(memarg, sizeof(memarg), "%zu", sup->o.memory);
+	snprintf(pollarg, sizeof(pollarg), "%llu", (unsigned long long)sup->o.poll_us);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	fcntl(sock, F_SETFD, 0);
@@ -50,7 +51,7 @@ static void exec_worker(const struct guest *g, int sock)
 	 * then it is as it is. */
 	setpriority(PRIO_PROCESS, 0, sup->o.nice);
 	execl("/proc/self/exe", "pvbackd-worker", "--worker", sockarg, domarg, sup->hv, uidarg, memarg,
-	      sup->o.sandbox ? "1" : "0", g->place, (char *)NULL);
+	      sup->o.sandbox ? "1" : "0", pollarg, g->place, (char *)NULL);
 	_exit(127);
 }
 

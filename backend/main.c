@@ -8,12 +8,13 @@
 #include "config.h"
 #include "bus/store.h"
 #include "log.h"
+#include "polling.h"
 #include "supervisor.h"
 #include "target.h"
 #include "worker.h"
 
 enum { OPT_KIND = 256, OPT_CTL, OPT_METRICS, OPT_UID, OPT_NO_SANDBOX, OPT_MEMORY, OPT_QUEUES, OPT_ORDER, OPT_INDIRECT,
-       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_NICE, OPT_READY_FD };
+       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_NICE, OPT_POLL, OPT_READY_FD };
 
 static const struct option options[] = {
 	{ "hv", required_argument, NULL, 'H' },
@@ -30,6 +31,7 @@ static const struct option options[] = {
 	{ "no-barrier", no_argument, NULL, OPT_NO_BARRIER },
 	{ "max-nic-queues", required_argument, NULL, OPT_NIC_QUEUES },
 	{ "nice", required_argument, NULL, OPT_NICE },
+	{ "poll", required_argument, NULL, OPT_POLL },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
@@ -60,6 +62,7 @@ static const char help[] =
 	"      --no-barrier        do not offer write barriers\n"
 	"      --max-nic-queues N  queues offered per NIC, 1..8 (default: one a CPU, at most 8)\n"
 	"      --nice N            workers' priority, -20..19 (default: -10, as far as we may)\n"
+	"      --poll USECS        longest look at rings before a worker sleeps (default: 0)\n"
 	"      --ready-fd FD       close FD when serving\n"
 	"  -v, --verbose           log more\n"
 	"  -q, --quiet             log errors only\n"
@@ -92,13 +95,13 @@ static int nice_value(const char *text)
 	return (int)v;
 }
 
-/* pvbackd --worker SOCK DOMID HV UID MEMORY SANDBOX SWITCH: how the supervisor starts us; not for people. */
+/* pvbackd --worker SOCK DOMID HV UID MEMORY SANDBOX POLL SWITCH: how the supervisor starts us; not for people. */
 static int run_worker(char **a)
 {
 	struct worker_options o = {
 		.sock = atoi(a[0]), .domid = (uint32_t)strtoul(a[1], NULL, 10), .hv = a[2],
 		.uid = (uint32_t)strtoul(a[3], NULL, 10), .memory = strtoull(a[4], NULL, 10), .sandbox = a[5][0] == '1',
-		.place = a[6],
+		.poll_us = strtoull(a[6], NULL, 10), .place = a[7],
 	};
 
 	return worker_main(&o);
@@ -153,7 +156,7 @@ int main(int argc, char **argv)
 	uint64_t bytes;
 	int c;
 
-	if (argc == 9 && strcmp(argv[1], "--worker") == 0) {
+	if (argc == 10 && strcmp(argv[1], "--worker") == 0) {
 		log_init(level);
 		return run_worker(argv + 2);
 	}
@@ -204,6 +207,9 @@ int main(int argc, char **argv)
 			break;
 		case OPT_NICE:
 			o.nice = nice_value(optarg);
+			break;
+		case OPT_POLL:
+			o.poll_us = number("poll", optarg, 0, POLL_MAX_US);
 			break;
 		case OPT_READY_FD:
 			o.ready_fd = (int)number("ready-fd", optarg, 0, 1 << 20);

@@ -37,6 +37,7 @@ struct sup_options {
 	bool persistent, barrier;
 	unsigned max_nic_queues;     /* offered */
 	int nice;                    /* of workers */
+	uint64_t poll_us;            /* longest look of a worker at its rings before it sleeps */
 	int ready_fd;                /* closed when serving; -1 */
 };
 

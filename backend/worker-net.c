@@ -111,6 +111,11 @@ void wnet_run(struct wnet *w)
 		nif_run(w->ctx);
 }
 
+void wnet_poll(struct wnet *w, struct poll *poll)
+{
+	nif_ctx_poll(w->ctx, poll);
+}
+
 /* ---- what the supervisor asks ----------------------------------------------------------------------- */
 
 static struct wnic *find(struct wnet *w, const struct ipc_msg *m)

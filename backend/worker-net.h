@@ -16,4 +16,6 @@ void wnet_free(struct wnet *w);        /* disconnects all */
 /* A message about a NIC; takes over the descriptors. */
 void wnet_handle(struct wnet *w, struct ipc_msg *m, int *fds, unsigned nr_fds);
 void wnet_run(struct wnet *w);         /* after a round of events */
+struct poll;
+void wnet_poll(struct wnet *w, struct poll *poll); /* polling.h */
 #endif

@@ -13,6 +13,7 @@
 #include "block/blkif.h"
 #include "ipc.h"
 #include "log.h"
+#include "polling.h"
 #include "sandbox.h"
 #include "target.h"
 #include "worker-net.h"
@@ -52,6 +53,7 @@ struct worker {
 	struct blk_ctx *blk;          /* NULL: a switch's */
 	struct wdisk *disks;
 	struct wnet *net;
+	struct poll poll;
 	struct pvb_source *src;
 };
 
@@ -313,14 +315,37 @@ static void on_message(void *arg, uint32_t events)
 		pvb_loop_stop(w->loop, rc == -ECONNRESET ? 0 : 1);
 }
 
+static void run_rings(struct worker *w)
+{
+	if (w->blk)
+		blk_run(w->blk);
+	wnet_run(w->net);
+}
+
+/* Instead of a sleep.  Some looks at the rings for one at the descriptors, which costs as much as all of them. */
+static bool poll_rings(void *arg)
+{
+	struct worker *w = arg;
+	struct poll *p = &w->poll;
+
+	for (unsigned i = 0; p->on && i < 16; i++) {
+		uint64_t until = p->until;
+
+		run_rings(w);
+		if (p->until != until)
+			return p->on; /* there was something: perhaps for the descriptors, too */
+	}
+	if (p->on && poll_over(p, pvb_now_ns()))
+		run_rings(w); /* they ask for events, and may find that there is more */
+	return p->on;
+}
+
 static void after_events(void *arg)
 {
 	struct worker *w = arg;
 	struct wdisk *d;
 
-	if (w->blk)
-		blk_run(w->blk);
-	wnet_run(w->net);
+	run_rings(w);
 	for (d = w->disks; d; d = d->next)
 		if (d->stats)
 			__atomic_store_n(&d->stats->copy_calls, blk_ctx_copy_calls(w->blk), __ATOMIC_RELAXED);
@@ -371,8 +396,14 @@ static int set_up(struct worker *w, struct pvb_error *err)
 	if (rc == 0)
 		rc = wnet_new(&w->net, w->hv, w->events, w->loop, *w->o->place ? SWITCH_BYTES : NET_BYTES, say_of_nic,
 			      w);
-	if (rc == 0)
+	if (rc == 0) {
+		w->poll.max_ns = w->o->poll_us * 1000u;
+		if (w->blk)
+			blk_ctx_poll(w->blk, &w->poll);
+		wnet_poll(w->net, &w->poll);
+		pvb_loop_busy(w->loop, poll_rings, w);
 		rc = pvb_loop_fd(w->loop, w->o->sock, EPOLLIN, on_message, w, &w->src);
+	}
 	if (rc == 0)
 		rc = pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, NULL);
 	if (rc < 0)

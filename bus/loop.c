@@ -39,6 +39,8 @@ struct pvb_loop {
 	struct pvb_source *sources, *graveyard;
 	struct pvb_source **heap;        /* by due_ns, then seq */
 	size_t nr_timers, heap_size;
+	bool (*busy)(void *arg);
+	void *busy_arg;
 	int far_fd;
 	uint64_t far_due;                /* when it will tell; 0: it is not set */
 };
@@ -348,13 +350,21 @@ static int run_timers(struct pvb_loop *loop, uint64_t seq_end)
 	return nr;
 }
 
+void pvb_loop_busy(struct pvb_loop *loop, bool (*busy)(void *arg), void *arg)
+{
+	loop->busy = busy;
+	loop->busy_arg = arg;
+}
+
 int pvb_loop_once(struct pvb_loop *loop, int timeout_ms)
 {
 	struct epoll_event events[ROUND_EVENTS];
 	uint64_t seq_end;
 	int i, n, nr = 0;
 
-	n = epoll_wait(loop->epfd, events, ROUND_EVENTS, sleep_ms(loop, timeout_ms));
+	if (loop->busy && loop->depth == 0 && loop->busy(loop->busy_arg))
+		timeout_ms = 0;
+	n = epoll_wait(loop->epfd, events, ROUND_EVENTS, timeout_ms ? sleep_ms(loop, timeout_ms) : 0);
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	seq_end = loop->seq;

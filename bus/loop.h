@@ -32,6 +32,9 @@ int pvb_loop_timer(struct pvb_loop *loop, uint64_t ms, void (*fn)(void *arg), vo
  * (its pointer is already cleared when fn runs). */
 void pvb_source_free(struct pvb_source **src);
 
+/* Call busy(arg) before each sleep.  True: do not sleep, only look at what there is, and ask again.  One a loop; NULL: none. */
+void pvb_loop_busy(struct pvb_loop *loop, bool (*busy)(void *arg), void *arg);
+
 /* Run until pvb_loop_stop(); returns the value given there, or -errno. */
 int pvb_loop_run(struct pvb_loop *loop);
 /* One round: wait at most timeout_ms (-1 = for ever), call what is due.  Number of callbacks, or -errno. */

@@ -310,6 +310,32 @@ static void test_run_and_nested(void **state)
 }
 
 /* Freed with everything still in it. */
+static unsigned asked;
+
+static bool busy(void *arg)
+{
+	asked++;
+	return asked < 4;
+}
+
+/* Busy: no sleep, but descriptors are looked at and timers run; then it sleeps, and does not ask from a nested round. */
+static void test_busy(void **state)
+{
+	int value = 0;
+
+	asked = 0;
+	pvb_loop_busy(loop, busy, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(pvb_loop_once(loop, -1), 0); /* would be for ever */
+	assert_int_equal(asked, 3);
+	assert_int_equal(pvb_loop_timer(loop, 1, stop, &value, NULL), 0);
+	assert_int_equal(pvb_loop_once(loop, -1), 1);
+	assert_int_equal(asked, 4);
+	pvb_loop_busy(loop, NULL, NULL);
+	pvb_loop_once(loop, 0);
+	assert_int_equal(asked, 4);
+}
+
 static void test_free_full(void **state)
 {
 	struct pvb_loop *l;
@@ -347,6 +373,7 @@ int main(void)
 		T(test_timer_far),
 		T(test_timer_zero),	T(test_timer_removed_when_due),
 		T(test_run_and_nested), T(test_free_full),
+		T(test_busy),
 		T(test_backoff),
 	};
 

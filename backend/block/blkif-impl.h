@@ -95,6 +95,7 @@ struct blk_ctx {
 	uint8_t *indirect;            /* private copies of indirect pages of one pass */
 	size_t indirect_pages;
 	uint64_t copy_calls;
+	struct poll *poll;            /* or NULL */
 };
 
 static inline void blk_list_add(struct blk_list *l, struct blk_req *r)

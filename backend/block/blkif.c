@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "backend/polling.h"
 #include "blkif-impl.h"
 #include <xen/xen.h>
 #include <xen/io/blkif.h>
@@ -447,7 +448,7 @@ static void run_again(void *arg)
 void blk_run(struct blk_ctx *ctx)
 {
 	struct blk_req *r;
-	bool more = true;
+	bool more = true, work;
 	unsigned round;
 
 	if (ctx->running)
@@ -455,16 +456,17 @@ void blk_run(struct blk_ctx *ctx)
 	ctx->running = true;
 	for (round = 0; more && round < MAX_ROUNDS; round++) {
 		ctx->now = pvb_now_ns();
-		take_all(ctx);
+		work = take_all(ctx) > 0;
 		data_fetch_indirect(ctx);
 		while ((r = blk_list_pop(&ctx->taken)))
 			admit(r);
 		fetch_and_start(ctx);
 		submit_all(ctx);
 		ctx->now = pvb_now_ns();
+		work |= ctx->finished.head != NULL;
 		finish_all(ctx);
 		restart_waiting(ctx);
-		more = rearm_all(ctx) || ctx->submit.head || ctx->finished.head;
+		more = (!poll_stay(ctx->poll, ctx->now, work) && rearm_all(ctx)) || ctx->submit.head || ctx->finished.head;
 	}
 	ctx->running = false;
 	connect_drain(ctx);

@@ -73,6 +73,9 @@ int blk_ctx_new(struct blk_ctx **out, struct pvb_hv *hv, struct pvb_events *even
 		size_t memory, const struct blk_callbacks *cb, void *arg);
 /* Memory that copies best for its buffers, see bufpool_lend(). */
 int blk_ctx_lend(struct blk_ctx *ctx, void *area, size_t bytes);
+/* Poll rings as polling.h says; it outlives ctx.  Whoever owns the loop calls blk_run() while it is on and when it is over. */
+struct poll;
+void blk_ctx_poll(struct blk_ctx *ctx, struct poll *poll);
 void blk_ctx_free(struct blk_ctx *ctx);
 void blk_run(struct blk_ctx *ctx);    /* one or a few passes; events and completions call it */
 uint64_t blk_ctx_copy_calls(const struct blk_ctx *ctx);

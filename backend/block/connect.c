@@ -37,6 +37,11 @@ int blk_ctx_new(struct blk_ctx **out, struct pvb_hv *hv, struct pvb_events *even
 	return 0;
 }
 
+void blk_ctx_poll(struct blk_ctx *ctx, struct poll *poll)
+{
+	ctx->poll = poll;
+}
+
 int blk_ctx_lend(struct blk_ctx *ctx, void *area, size_t bytes)
 {
 	return bufpool_lend(ctx->pool, area, bytes);

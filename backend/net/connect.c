@@ -138,6 +138,11 @@ static void tell_port(struct nif *nif)
 	port_connected(nif->port, &offers);
 }
 
+void nif_ctx_poll(struct nif_ctx *ctx, struct poll *poll)
+{
+	ctx->poll = poll;
+}
+
 void nif_set_multicast_control(struct nif *nif, bool on)
 {
 	if (nif->nr_queues == 0)

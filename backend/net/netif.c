@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "backend/polling.h"
 #include "nif-impl.h"
 
 #define MAX_ROUNDS 8          /* passes in a row before the loop gets a turn */
@@ -199,6 +200,7 @@ void nif_run(struct nif_ctx *ctx)
 	ctx->running = true;
 	for (unsigned round = 0; more && round < MAX_ROUNDS && ctx->nr_queues; round++) {
 		ctx->now = pvb_now_ns();
+		ctx->took = false;
 		hear(ctx);
 		take_and_fetch(ctx, round);
 		send(ctx);
@@ -206,7 +208,7 @@ void nif_run(struct nif_ctx *ctx)
 		for (unsigned i = 0; i < ctx->nr_queues; i++)
 			tx_answer(in_turn(ctx, i));
 		ctx->turn = (ctx->turn + 1) % ctx->nr_queues;
-		more = rearm(ctx);
+		more = poll_stay(ctx->poll, ctx->now, ctx->took) ? ctx->retry : rearm(ctx);
 	}
 	publish_stats(ctx);
 	ctx->running = false;

@@ -113,6 +113,9 @@ void nif_set_multicast_control(struct nif *nif, bool on);
 
 /* --- for ports: a frame for this NIC's guest; see port_deliver() ------------------------------------- */
 enum frame_verdict nif_deliver(struct nif *nif, unsigned queue, struct frame *f);
+/* Poll rings as polling.h says; it outlives ctx.  Whoever owns the loop calls nif_run() while it is on and when it is over. */
+struct poll;
+void nif_ctx_poll(struct nif_ctx *ctx, struct poll *poll);
 /* Frames held for want of a receiver's room are offered again in the next pass: a receiver's port calls this. */
 void nif_ctx_retry(struct nif_ctx *ctx);
 #endif

@@ -147,6 +147,8 @@ struct nif_ctx {
 	struct pvb_source *again, *tick;
 	unsigned tick_ms;
 	uint64_t copy_calls;
+	struct poll *poll;           /* or NULL */
+	bool took;                   /* requests, in this round */
 };
 
 /* netif.c */

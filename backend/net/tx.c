@@ -182,8 +182,10 @@ void tx_take(struct nif_queue *q)
 	}
 	nifj_taken(q->j, NIFJ_TX, tx->ring.cons);
 	tx->since_event += tx->nr - before;
-	if (tx->nr != before)
+	if (tx->nr != before) {
 		stats_add(&q->stats->passes, 1);
+		q->nif->ctx->took = true;
+	}
 }
 
 bool tx_rearm(struct nif_queue *q)

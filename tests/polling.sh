@@ -1,0 +1,51 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# pvbackd --poll: a busy guest need not notify, every byte is right, disks and NICs alike; an idle one costs nothing.
+set -euo pipefail
+# shellcheck source=tests/fabric-functions.sh
+. "$(dirname "$0")/fabric-functions.sh"
+
+backd_start --poll 100000
+cat >g.cfg <<-END
+	name = "g"
+	memory = 64
+	guest = "sleep 1000"
+	disk = [ "format=raw,vdev=xvda,access=rw,target=mem:size=16M" ]
+END
+run pvl --host "local:$fabric" create "$dir/g.cfg"
+bench() { pvguest --hv "local:$fabric:1" --disk xvda --bench "$1" --json 2>guest.log || { cat guest.log; fail "$1"; }; }
+member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
+for how in "qd=1 count=5000" "qd=16 count=20000 bs=8k"; do
+	bench "op=randrw verify=1 $how" >bench.json
+	[ "$(member bad)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "$how: $(cat bench.json)"
+	[ $(($(member notifies) * 4)) -lt "$(member pushes)" ] ||
+		fail "$how: $(member notifies) notifies for $(member pushes) pushes: nobody looked"
+	echo "$how: $(member notifies) notifies for $(member pushes) pushes"
+done
+
+run pvl --host "local:$fabric" destroy g
+
+# one that stays, and has nothing more to do
+cat >h.cfg <<-END
+	name = "h"
+	memory = 64
+	guest = "pvguest --nbd unix:$dir/nbd.sock --pidfile $dir/guestpid"
+	disk = [ "format=raw,vdev=xvda,access=rw,target=mem:size=16M" ]
+END
+run pvl --host "local:$fabric" create "$dir/h.cfg"
+await 30 test -s guestpid
+head -c 16M /dev/urandom >data
+run nbdcopy data "nbd+unix:///xvda?socket=$dir/nbd.sock"
+run nbdcopy "nbd+unix:///xvda?socket=$dir/nbd.sock" back
+cmp data back || fail "another file came back"
+worker=$(pgrep -P "$backd" | head -n 1)
+ticks() { awk '{ print $14 + $15 }' "/proc/$worker/stat"; }
+sleeps() { local t; t=$(ticks); sleep 0.5; [ "$(ticks)" = "$t" ]; }
+await 20 sleeps
+run pvl --host "local:$fabric" destroy h
+backd_stop
+
+! pvbackd --poll 1000001 2>wrong.log || fail "a second and more was taken"
+grep -q -- '--poll is "1000001", must be 0..1000000' wrong.log || fail "$(cat wrong.log)"
+echo "PASS: looked while there was work, slept when there was none"
