@@ -162,6 +162,14 @@ void copy_fetch(struct nif_ctx *ctx)
 	b->nr = 0;
 }
 
+static void tell_receiver(const struct nif_ctx *ctx, unsigned i)
+{
+	struct nif_queue *q = ctx->out.op[i].q;
+
+	nif_refused(q->nif, "queue %u: RX buffer's grant %u: copy failed with status %d", q->id, ctx->out.copy[i].dst.ref,
+		    ctx->out.copy[i].status);
+}
+
 /* A copy between two guests failed: one of the two ends is bad, and the status does not say which.  Try the sender's
  * alone, into a page nobody looks at. */
 static void find_senders(struct nif_ctx *ctx)
@@ -173,6 +181,7 @@ static void find_senders(struct nif_ctx *ctx)
 
 		if (c->status == 0 || c->src.local)
 			continue;
+		ctx->keys[nr].at = i;
 		ctx->sorted[nr] = *c;
 		ctx->sorted[nr++].dst = (struct pvb_copy_end){ .local = ctx->scratch };
 	}
@@ -183,6 +192,8 @@ static void find_senders(struct nif_ctx *ctx)
 	for (unsigned i = 0; i < nr; i++)
 		if (ctx->sorted[i].status != 0)
 			tx_mark_bad(ctx, ctx->sorted[i].src.domid, ctx->sorted[i].src.ref);
+		else
+			tell_receiver(ctx, ctx->keys[i].at);
 }
 
 void copy_deliver(struct nif_ctx *ctx)
@@ -197,7 +208,10 @@ void copy_deliver(struct nif_ctx *ctx)
 		if (b->copy[i].status == 0)
 			continue;
 		rx_failed(b->op[i].q, b->op[i].first);
-		foreign = foreign || !b->copy[i].src.local;
+		if (b->copy[i].src.local)
+			tell_receiver(ctx, i);
+		else
+			foreign = true;
 	}
 	if (foreign)
 		find_senders(ctx);
