@@ -62,7 +62,8 @@ static const char help[] =
 	"      --no-barrier        do not offer write barriers\n"
 	"      --max-nic-queues N  queues offered per NIC, 1..8 (default: one a CPU, at most 8)\n"
 	"      --nice N            workers' priority, -20..19 (default: -10, as far as we may)\n"
-	"      --poll USECS        longest look at rings before a worker sleeps (default: 0)\n"
+	"      --poll USECS        longest look at rings before a worker sleeps (default: 50,\n"
+	"                          on a host with less than 4 CPUs 0: none)\n"
 	"      --ready-fd FD       close FD when serving\n"
 	"  -v, --verbose           log more\n"
 	"  -q, --quiet             log errors only\n"
@@ -140,6 +141,12 @@ static unsigned default_nic_queues(void)
 	return cpus < 1 ? 1 : cpus > PVB_VIF_MAX_QUEUES ? PVB_VIF_MAX_QUEUES : (unsigned)cpus;
 }
 
+/* Whoever looks takes a processor from others: not if there are few. */
+static unsigned default_poll(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN) >= 4 ? 50 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct sup_options o = {
@@ -148,7 +155,8 @@ int main(int argc, char **argv)
 		.sandbox = true,
 #endif
 		.memory = 32u << 20, .max_queues = PVB_VBD_MAX_QUEUES, .max_ring_order = PVB_VBD_MAX_RING_ORDER,
-		.max_indirect = PVB_VBD_MAX_INDIRECT, .barrier = true, .max_nic_queues = default_nic_queues(), .nice = -10, .ready_fd = -1,
+		.max_indirect = PVB_VBD_MAX_INDIRECT, .barrier = true, .max_nic_queues = default_nic_queues(), .nice = -10,
+		.poll_us = default_poll(), .ready_fd = -1,
 	};
 	enum log_level level = LOG_LEVEL_INFO;
 	struct pvb_error err;

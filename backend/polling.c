@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* poll.c: see polling.h. */
 #include <stddef.h>
+#include <sys/resource.h>
 #include "polling.h"
 
 static void learn(struct poll *p, uint64_t idle)
@@ -20,17 +21,24 @@ bool poll_stay(struct poll *p, uint64_t now, bool work)
 	if (work) {
 		if (!p->on && p->worked)
 			learn(p, now - p->worked);
-		p->on = p->ns > 0;
+		p->on = p->ns > 0 && now >= p->not_before;
 		p->until = now + p->ns;
 		p->worked = now;
 	}
 	return p->on;
 }
 
-bool poll_over(struct poll *p, uint64_t now)
+long poll_preempted(void)
 {
-	if (now < p->until)
-		return false;
+	struct rusage u;
+
+	return getrusage(RUSAGE_THREAD, &u) < 0 ? 0 : u.ru_nivcsw;
+}
+
+void poll_over(struct poll *p, uint64_t now, long preempted)
+{
+	if (preempted != p->preempted)
+		p->not_before = now + POLL_CROWDED_NS;
+	p->preempted = preempted;
 	p->on = false;
-	return true;
 }

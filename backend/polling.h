@@ -8,10 +8,13 @@
  * was over lengthens the next one, up to a limit; work that comes later than the limit halves it, down to none.  So a guest
  * that is idle, or whose requests are far apart, costs nothing.
  *
+ * Looking takes a processor from whoever else waits for one.  If we were taken off it meanwhile there is somebody, and nothing
+ * is looked at for a while.
+ *
  * One struct for all rings of a worker:
  *   poll_stay()   at the end of each pass over rings.  True: do not ask for events, there will be another pass.
- *   poll_over()   before each sleep.  True: the time is over; each ring must get a pass, which will ask.
- *   on            between these two: no sleep.
+ *   on            there must be another pass.
+ *   poll_over()   when `until` has come: now each ring must get a pass that asks for events.
  *
  * Units    ns of CLOCK_MONOTONIC.   Threads  one.   Errors  none.
  */
@@ -19,6 +22,7 @@
 #include <stdint.h>
 
 #define POLL_FIRST_NS 10000u     /* the shortest look */
+#define POLL_CROWDED_NS 50000000u /* no look for so long when others want the processor */
 #define POLL_MAX_US 1000000u
 
 struct poll {
@@ -26,9 +30,13 @@ struct poll {
 	uint64_t ns;             /* what has been learned */
 	uint64_t until;
 	uint64_t worked;         /* when there was something last; 0: never yet */
+	uint64_t not_before;     /* others want the processor */
+	long preempted;          /* how often we were, when it was looked at last */
 	bool on;
 };
 
 bool poll_stay(struct poll *p, uint64_t now, bool work); /* p may be NULL; work: this pass has taken requests */
-bool poll_over(struct poll *p, uint64_t now);            /* on only */
+/* preempted: how often this thread has been so far. */
+void poll_over(struct poll *p, uint64_t now, long preempted);
+long poll_preempted(void);                               /* asks the kernel */
 #endif

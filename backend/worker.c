@@ -327,6 +327,7 @@ static bool poll_rings(void *arg)
 {
 	struct worker *w = arg;
 	struct poll *p = &w->poll;
+	uint64_t now;
 
 	for (unsigned i = 0; p->on && i < 16; i++) {
 		uint64_t until = p->until;
@@ -335,8 +336,11 @@ static bool poll_rings(void *arg)
 		if (p->until != until)
 			return p->on; /* there was something: perhaps for the descriptors, too */
 	}
-	if (p->on && poll_over(p, pvb_now_ns()))
+	now = p->on ? pvb_now_ns() : 0;
+	if (p->on && now >= p->until) {
+		poll_over(p, now, poll_preempted());
 		run_rings(w); /* they ask for events, and may find that there is more */
+	}
 	return p->on;
 }
 

@@ -7,6 +7,7 @@
 #define MAX (100 * US)
 
 static uint64_t now = 1;
+static long preempted;
 
 /* Work comes this long after the last; at what time was looking over?  0: it was not on. */
 static uint64_t after(struct poll *p, uint64_t ns)
@@ -16,8 +17,10 @@ static uint64_t after(struct poll *p, uint64_t ns)
 	while (p->on && !over && now < began + ns) {
 		now += US;
 		assert_true(poll_stay(p, now, false));
-		if (poll_over(p, now))
+		if (now >= p->until) {
+			poll_over(p, now, preempted);
 			over = now - began;
+		}
 	}
 	now = began + ns;
 	poll_stay(p, now, true);
@@ -80,9 +83,33 @@ static void idle(void **state)
 	}
 }
 
+/* Somebody else wants the processor. */
+static void crowded(void **state)
+{
+	struct poll p = { .max_ns = MAX, .ns = MAX };
+
+	(void)state;
+	poll_stay(&p, now, true);
+	assert_true(p.on);
+	preempted++;
+	now += MAX;
+	poll_over(&p, now, preempted);
+	assert_false(p.on);
+	for (uint64_t t = 10 * US; t < POLL_CROWDED_NS; t += 10 * US) {
+		now += 10 * US;
+		assert_int_equal(poll_stay(&p, now, true), t >= POLL_CROWDED_NS);
+	}
+	now += 10 * US;
+	assert_true(poll_stay(&p, now, true));
+	poll_over(&p, now, preempted); /* nobody this time */
+	now += US;
+	assert_true(poll_stay(&p, now, true));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(never), cmocka_unit_test(busy), cmocka_unit_test(idle) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(never), cmocka_unit_test(busy), cmocka_unit_test(idle),
+					     cmocka_unit_test(crowded) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
