@@ -77,7 +77,7 @@ void stage_idle(void);
 void stage_good(void);
 /* Print how much the honest guest does a second. */
 void stage_rate(const char *when);
-/* Measure the honest guest's round trips for a while; troubled: with the liar at work.  Then print both kinds' median
+/* Measure the honest guest's round trips for a while; troubled: with the liar at work, else it only computes.  Then print both kinds' median
  * and 99th percentile side by side, and forget them; only medians that are worlds apart are wrong, as other load of the
  * machine is in the figures, too. */
 void stage_lap(bool troubled);

@@ -72,7 +72,7 @@ tail -n 2 /tmp/out | indent
 # fetch WHERE WHAT URL: the file and its sum, by HTTP
 fetch() {
 	local t=$EPOCHREALTIME sum want command="wget -q -O - http://$3/file | sha256sum; wget -q -O - http://$3/sum"
-	if [ "$1" = dom0 ]; then bash -c "$command" >/tmp/out; else guest_exec "$1" "$command" 300 >/tmp/out; fi || lab_fail "$2: $(cat /tmp/out)"
+	if [ "$1" = dom0 ]; then bash -c "$command" >/tmp/out; else guest_exec "$1" "$command" $((300 + 10 * mib)) >/tmp/out; fi || lab_fail "$2: $(cat /tmp/out)"
 	{ read -r sum _; read -r want _; } </tmp/out
 	[ -n "$sum" ] && [ "$sum" = "$want" ] || lab_fail "$2: sums differ: $sum, $want"
 	echo "   $2: $mib MiB by HTTP, equal SHA-256, $(since "$t")"
