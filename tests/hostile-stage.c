@@ -172,6 +172,7 @@ void stage_up(const struct stage_kind *what, struct hfront *const *devices)
 		stage.liar_domid = liars[i]->domid;
 		assert_int_equal(hfront_wait_back(liars[i], 1u << PVB_INIT_WAIT, STAGE_WAIT_MS), PVB_INIT_WAIT);
 	}
+	stage_good(); /* its worker has all that it will ever have: a mark before that would count that against a test */
 }
 
 /* The sanitizers of pvbackd and its workers write there, too.  A SEGV is one that a test has sent. */
