@@ -42,7 +42,7 @@ static void readable(void *arg, uint32_t events)
 	ssize_t len;
 
 	for (unsigned i = 0; i < 16; i++) {
-		len = recv(l->fd, &buf, sizeof(buf), MSG_DONTWAIT);
+		len = recv(l->fd, &buf, sizeof(buf), 0);
 		if (len < 0 && errno == ENOBUFS)
 			l->changed(l->arg, 0);
 		else if (len <= 0)

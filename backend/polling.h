@@ -35,7 +35,7 @@ struct poll {
 	bool on;
 };
 
-bool poll_stay(struct poll *p, uint64_t now, bool work); /* p may be NULL; work: this pass has taken requests */
+bool poll_stay(struct poll *p, uint64_t now, bool work); /* p may be NULL; work: this pass has done something */
 /* preempted: how often this thread has been so far. */
 void poll_over(struct poll *p, uint64_t now, long preempted);
 long poll_preempted(void);                               /* asks the kernel */

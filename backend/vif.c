@@ -61,8 +61,10 @@ void vif_link_changed(struct vif *v, unsigned ifindex)
 	bool up = v->up;
 	char dev[32];
 
+	if (v->dev.phase != DEV_CONNECTED)
+		return;
 	vif_ifname(v, dev);
-	if (v->dev.phase != DEV_CONNECTED || !dev[0] || (ifindex && if_nametoindex(dev) != ifindex))
+	if (!dev[0] || (ifindex && if_nametoindex(dev) != ifindex))
 		return;
 	look_at_link(v);
 	if (v->cfg.mtu == mtu && v->up == up)

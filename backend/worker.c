@@ -336,11 +336,13 @@ static bool poll_rings(void *arg)
 		if (p->until != until)
 			return p->on; /* there was something: perhaps for the descriptors, too */
 	}
-	now = p->on ? pvb_now_ns() : 0;
-	if (p->on && now >= p->until) {
-		poll_over(p, now, poll_preempted());
-		run_rings(w); /* they ask for events, and may find that there is more */
-	}
+	if (!p->on)
+		return false;
+	now = pvb_now_ns();
+	if (now < p->until)
+		return true;
+	poll_over(p, now, poll_preempted());
+	run_rings(w); /* they ask for events, and may find that there is more */
 	return p->on;
 }
 

@@ -19,8 +19,10 @@ cd "$dir" || exit 99
 fabric=$dir/fabric backd="" holders=()
 export PVBUS_HV=local:$fabric
 stop() {
+	local i
+
 	{ [ -n "$1" ] && kill "$1"; } 2>/dev/null || return 0
-	for ((t = 0; t < 50; t++)); do
+	for ((i = 0; i < 50; i++)); do
 		kill -0 "$1" 2>/dev/null || return 0
 		sleep 0.1
 	done
@@ -57,7 +59,7 @@ fail() { echo "FAIL: $*"; exit 1; }
 must() { "$@" >out.log 2>&1 || { cat out.log; fail "$*"; }; }
 # until_true SECONDS COMMAND...: false if it does not succeed in that time
 until_true() {
-	local tries=$(($1 * 20))
+	local tries=$(($1 * 20)) i
 
 	shift
 	for ((i = 0; i < tries; i++)); do

@@ -915,7 +915,9 @@ static void test_few_pages(void **state)
 	nic = open_nic(e, &(struct pvf_nic_options){ .queues = 4 });
 	assert_int_equal(pvf_nic_wait(nic, WAIT_MS, &e->err), -ENOSPC);
 	pvb_hv_fault(e->hv, PVB_FAULT_GRANT, 0, 0, 0);
-	if (strstr(e->err.text, "pages to grant for") == NULL)
+	/* the first attempt had pages for its rings, and one after it, when there was time for that, not even those */
+	if (strstr(e->err.text, "no 4 pages to grant for what is received") == NULL &&
+	    strstr(e->err.text, "no 2 pages to grant for rings") == NULL)
 		fail_msg("%s", e->err.text);
 	pvf_nic_close(&nic, WAIT_MS);
 	nback_remove(nb, true);

@@ -1,19 +1,23 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# pvbackd --poll: a busy guest need not notify, every byte is right, disks and NICs alike; an idle one costs nothing.
+# pvbackd --poll: a busy guest need not notify, every byte is right; an idle one costs nothing.
 set -euo pipefail
 # shellcheck source=tests/fabric-functions.sh
 . "$(dirname "$0")/fabric-functions.sh"
 
 backd_start --poll 100000
-cat >g.cfg <<-END
-	name = "g"
-	memory = 64
-	guest = "sleep 1000"
-	disk = [ "format=raw,vdev=xvda,access=rw,target=mem:size=16M" ]
-END
-run pvl --host "local:$fabric" create "$dir/g.cfg"
+# create NAME COMMAND: a guest with one disk
+create() {
+	cat >"$1.cfg" <<-END
+		name = "$1"
+		memory = 64
+		guest = "$2"
+		disk = [ "format=raw,vdev=xvda,access=rw,target=mem:size=16M" ]
+	END
+	run pvl --host "local:$fabric" create "$dir/$1.cfg"
+}
+create g "sleep 1000"
 bench() { pvguest --hv "local:$fabric:1" --disk xvda --bench "$1" --json 2>guest.log || { cat guest.log; fail "$1"; }; }
 member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
 # Whoever finds that others want its processor does not look for a while, and here there may always be others.
@@ -32,13 +36,7 @@ done
 run pvl --host "local:$fabric" destroy g
 
 # one that stays, and has nothing more to do
-cat >h.cfg <<-END
-	name = "h"
-	memory = 64
-	guest = "pvguest --nbd unix:$dir/nbd.sock --pidfile $dir/guestpid"
-	disk = [ "format=raw,vdev=xvda,access=rw,target=mem:size=16M" ]
-END
-run pvl --host "local:$fabric" create "$dir/h.cfg"
+create h "pvguest --nbd unix:$dir/nbd.sock --pidfile $dir/guestpid"
 await 30 test -s guestpid
 head -c 16M /dev/urandom >data
 run nbdcopy data "nbd+unix:///xvda?socket=$dir/nbd.sock"

@@ -309,7 +309,6 @@ static void test_run_and_nested(void **state)
 	close(t.fd);
 }
 
-/* Freed with everything still in it. */
 static unsigned asked;
 
 static bool busy(void *arg)
@@ -318,7 +317,7 @@ static bool busy(void *arg)
 	return asked < 4;
 }
 
-/* Busy: no sleep, but descriptors are looked at and timers run; then it sleeps, and does not ask from a nested round. */
+/* Busy: no sleep, but descriptors are looked at and timers run; then it sleeps, and when nobody is asked any more, too. */
 static void test_busy(void **state)
 {
 	int value = 0;
@@ -336,6 +335,7 @@ static void test_busy(void **state)
 	assert_int_equal(asked, 4);
 }
 
+/* Freed with everything still in it. */
 static void test_free_full(void **state)
 {
 	struct pvb_loop *l;
