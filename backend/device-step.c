@@ -32,7 +32,7 @@ static bool front_is_gone(struct device *d, enum pvb_state front)
 	return front == PVB_UNKNOWN || !pvb_store_domain_alive(d->sup->store, d->id.front);
 }
 
-static void step_initialising(struct device *d, enum pvb_state now)
+static void step_initialising(struct device *d)
 {
 	struct pvb_error err = { 0 };
 	int rc = d->ops->probe(d, &err);
@@ -43,9 +43,9 @@ static void step_initialising(struct device *d, enum pvb_state now)
 			device_fail(d, "%s", err.text);
 		return;
 	}
-	d->probed = true;
 	d->failed = d->broken = false;
-	device_move_state(d, now, PVB_INIT_WAIT, "offered");
+	if (device_move_state(d, PVB_INIT_WAIT, "offered"))
+		d->probed = true;
 }
 
 static void out_of_patience(void *arg)
@@ -68,7 +68,7 @@ static void step_init_wait(struct device *d, enum pvb_state front)
 	d->failed = d->broken = false;
 	if (front_is_gone(d, front)) {
 		if (d->probed && d->phase == DEV_NEW && !online(d))
-			device_set_state(d, PVB_CLOSED, "the front end is gone");
+			device_move_state(d, PVB_CLOSED, "the front end is gone");
 		return;
 	}
 	if (device_has(d, d->ops->hotplug_status, "error")) {
@@ -77,12 +77,12 @@ static void step_init_wait(struct device *d, enum pvb_state front)
 			return;
 		d->refused = true;
 		d->impatient = false;
-		device_set_state(d, PVB_CLOSING, "its hotplug script failed");
+		device_move_state(d, PVB_CLOSING, "its hotplug script failed");
 		d->step_again = true;
 		return;
 	}
 	if (d->ops->restarts && (front == PVB_CLOSING || front == PVB_CLOSED)) {
-		device_set_state(d, PVB_CLOSING, "the front end closes");
+		device_move_state(d, PVB_CLOSING, "the front end closes");
 		d->step_again = true;
 		return;
 	}
@@ -103,11 +103,11 @@ static void step_connected(struct device *d, enum pvb_state front)
 		device_set_text(d, d->ops->error, "was connected by an earlier pvbackd; detach it and attach it again");
 	}
 	if (front_is_gone(d, front))
-		device_set_state(d, PVB_CLOSING, "the front end is gone");
+		device_move_state(d, PVB_CLOSING, "the front end is gone");
 	else if (front == PVB_CLOSING || front == PVB_CLOSED)
-		device_set_state(d, PVB_CLOSING, "the front end closes");
+		device_move_state(d, PVB_CLOSING, "the front end closes");
 	else if (front == PVB_INITIALISING && d->ops->restarts)
-		device_set_state(d, PVB_CLOSING, "the front end begins anew");
+		device_move_state(d, PVB_CLOSING, "the front end begins anew");
 	else if (d->yielded && d->phase == DEV_ATTACHED && !d->sup->stopping && front == PVB_CONNECTED) {
 		/* handed over to a migration that did not come about, and the guest runs again */
 		struct pvb_error err;
@@ -152,7 +152,7 @@ static void step_closing(struct device *d, enum pvb_state front)
 		return; /* the worker's answer comes back here */
 	device_detach(d);
 	d->impatient = false;
-	device_set_state(d, PVB_CLOSED, "all is let go");
+	device_move_state(d, PVB_CLOSED, "all is let go");
 	d->step_again = true;
 }
 
@@ -227,7 +227,7 @@ static void step_closed(struct device *d, enum pvb_state front)
 		device_set_text(d, d->ops->error, NULL);
 		d->error[0] = 0;
 		d->yielded = d->foreign = false;
-		step_initialising(d, PVB_CLOSED);
+		step_initialising(d);
 	}
 }
 
@@ -236,14 +236,17 @@ static void step_once(struct device *d)
 	enum pvb_state back = pvb_state_read(d->sup->store, PVB_NO_TXN, d->back);
 	enum pvb_state front = pvb_state_read(d->sup->store, PVB_NO_TXN, d->front);
 
+	d->state = back;
 	if (front != PVB_INITIALISING)
 		d->hopeless = false;
 	if (!d->seen && back > PVB_INITIALISING)
 		d->ops->found(d);
 	d->seen = true;
+	if (back == PVB_INITIALISING && d->probed)
+		back = PVB_UNKNOWN; /* another device, made in the place of this one before we looked */
 	switch (back) {
 	case PVB_INITIALISING:
-		step_initialising(d, PVB_INITIALISING);
+		step_initialising(d);
 		break;
 	case PVB_INIT_WAIT:
 		step_init_wait(d, front);

@@ -50,32 +50,53 @@ void device_log(const struct device *d, enum log_level level, const char *fmt, .
 
 /* ---- its place in the store --------------------------------------------------------------------------- */
 
-void device_move_state(struct device *d, enum pvb_state from, enum pvb_state to, const char *why)
-{
-	int rc = pvb_state_move(d->sup->store, d->back, from, to);
+struct store_change {
+	const struct device *d;
+	enum pvb_state from, to;   /* PVB_UNKNOWN: stays */
+	const struct pvb_key *key; /* NULL: none */
+	const char *text;          /* NULL: takes it away */
+};
 
-	if (rc == 0)
-		device_log(d, LOG_LEVEL_INFO, "%s (%s)", pvb_state_name(to), why);
-	else if (rc != -ENOENT && rc != -EBUSY) /* removed or moved meanwhile: that counts, and the watch says so too */
-		device_log(d, LOG_LEVEL_ERR, "can not write state %u: %s", to, strerror(-rc));
+static int change_txn(struct pvb_store *st, pvb_txn t, void *arg)
+{
+	const struct store_change *c = arg;
+	char path[200];
+	int rc;
+
+	if (c->to != PVB_UNKNOWN)
+		rc = pvb_state_move_in(st, t, c->d->back, c->from, c->to);
+	else
+		rc = pvb_store_exists(st, t, c->d->back) ? 0 : -ENOENT;
+	if (rc < 0 || !c->key)
+		return rc;
+	snprintf(path, sizeof(path), "%s/%s", c->d->back, c->key->name);
+	return c->text ? pvb_store_write(st, t, path, c->text) : pvb_store_rm(st, t, path);
 }
 
-void device_set_state(struct device *d, enum pvb_state s, const char *why)
+static bool move_state(struct device *d, const struct store_change *c, const char *why)
 {
-	device_move_state(d, PVB_UNKNOWN, s, why);
+	int rc = pvb_store_txn(d->sup->store, change_txn, (void *)c);
+
+	if (rc == 0) {
+		d->state = c->to;
+		device_log(d, LOG_LEVEL_INFO, "%s (%s)", pvb_state_name(c->to), why);
+	} else if (rc != -ENOENT && rc != -ECANCELED) /* removed or moved meanwhile: that counts, and the watch says so too */
+		device_log(d, LOG_LEVEL_ERR, "can not write state %u: %s", c->to, strerror(-rc));
+	return rc == 0;
+}
+
+bool device_move_state(struct device *d, enum pvb_state to, const char *why)
+{
+	struct store_change c = { d, d->state, to, NULL, NULL };
+
+	return move_state(d, &c, why);
 }
 
 void device_set_text(struct device *d, const struct pvb_key *key, const char *text)
 {
-	char path[200];
+	struct store_change c = { d, PVB_UNKNOWN, PVB_UNKNOWN, key, text };
 
-	snprintf(path, sizeof(path), "%s/%s", d->back, key->name);
-	if (!pvb_store_exists(d->sup->store, PVB_NO_TXN, d->back))
-		return;
-	if (text)
-		pvb_store_write(d->sup->store, PVB_NO_TXN, path, text);
-	else
-		pvb_store_rm(d->sup->store, PVB_NO_TXN, path);
+	pvb_store_txn(d->sup->store, change_txn, &c);
 }
 
 bool device_has(struct device *d, const struct pvb_key *key, const char *want)
@@ -216,8 +237,7 @@ void device_fail(struct device *d, const char *fmt, ...)
 	va_end(ap);
 	d->failed = true;
 	device_log(d, LOG_LEVEL_ERR, "%s", d->error);
-	device_set_text(d, d->ops->error, d->error);
-	device_set_state(d, PVB_CLOSING, "error");
+	move_state(d, &(struct store_change){ d, d->state, PVB_CLOSING, d->ops->error, d->error }, "error");
 	d->step_again = true;
 	device_step(d);
 }
@@ -402,9 +422,10 @@ static void connected(struct device *d, const struct ipc_msg *m, const char *tex
 		return;
 	}
 	d->phase = DEV_CONNECTED;
-	if (pvb_state_read(d->sup->store, PVB_NO_TXN, d->back) == PVB_INIT_WAIT) {
+	d->state = pvb_state_read(d->sup->store, PVB_NO_TXN, d->back);
+	if (d->state == PVB_INIT_WAIT) {
 		if (still_meant(d))
-			device_move_state(d, PVB_INIT_WAIT, PVB_CONNECTED, "rings are mapped");
+			device_move_state(d, PVB_CONNECTED, "rings are mapped");
 		else
 			device_quiesce(d); /* and connect to what it has now */
 	}

@@ -91,6 +91,7 @@ struct device {
 	struct pvb_source *patience; /* a wait with an end: for a front end without rings, for the toolstack */
 	struct guest *guest;         /* while the worker knows the device */
 	enum device_phase phase;
+	enum pvb_state state;        /* the back end's, as last seen or written */
 	bool seen;                   /* it was stepped before */
 	bool probed;                 /* state 2 was ours */
 	bool foreign;                /* found connected under an earlier pvbackd */
@@ -136,9 +137,9 @@ void device_quiesce(struct device *d);
 void device_detach(struct device *d);
 /* Give the device up: log, error node, state towards Closed. */
 void device_fail(struct device *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void device_set_state(struct device *d, enum pvb_state s, const char *why);
-/* Unless somebody has moved it on from `from`. */
-void device_move_state(struct device *d, enum pvb_state from, enum pvb_state to, const char *why);
+/* Unless it is no longer what the step that decided this has seen: false.  A toolstack may have asked for Closing, or have
+ * taken the device away and made another in its place; either is seen by the next step. */
+bool device_move_state(struct device *d, enum pvb_state to, const char *why);
 /* A key of the back end's directory, while that is there; NULL takes it away. */
 void device_set_text(struct device *d, const struct pvb_key *key, const char *text);
 /* Is the key there, with this value (NULL: whatever it is)? */

@@ -22,24 +22,6 @@
 
 /* ---- devices ----------------------------------------------------------------------------------------- */
 
-static void sweep(void *arg)
-{
-	struct supervisor *sup = arg;
-	struct device *d, *next;
-
-	for (d = sup->devices; d; d = next) {
-		next = d->next;
-		if (d->gone)
-			device_free(d);
-	}
-}
-
-void supervisor_sweep(struct supervisor *sup)
-{
-	if (!sup->sweep)
-		pvb_loop_timer(sup->loop, 0, sweep, sup, &sup->sweep);
-}
-
 static void look_at(struct supervisor *sup, const struct pvb_device_id *id, const char *kind)
 {
 	struct device *d = device_find(sup, NULL, id);
@@ -55,6 +37,31 @@ static void look_at(struct supervisor *sup, const struct pvb_device_id *id, cons
 		d = device_find(sup, NULL, id);
 	}
 	device_step(d);
+}
+
+static void sweep(void *arg)
+{
+	struct supervisor *sup = arg;
+	struct device *d, *next;
+
+	for (d = sup->devices; d; d = next) {
+		struct pvb_device_id id = d->id;
+		char kind[sizeof(d->kind)];
+
+		next = d->next;
+		if (!d->gone)
+			continue;
+		memcpy(kind, d->kind, sizeof(kind));
+		id.kind = kind;
+		device_free(d);
+		look_at(sup, &id, kind); /* another may have taken its place */
+	}
+}
+
+void supervisor_sweep(struct supervisor *sup)
+{
+	if (!sup->sweep)
+		pvb_loop_timer(sup->loop, 0, sweep, sup, &sup->sweep);
 }
 
 /* The whole of a kind's directory: at the start, and when something above a device changed. */
@@ -106,11 +113,15 @@ static void on_backend(void *arg, const char *path)
 {
 	struct supervisor *sup = arg;
 	struct pvb_device_id id;
+	struct device *d;
 	char kind[16];
 
 	if (pvb_device_parse(path, &id, kind) == 0) {
 		id.kind = kind;
 		id.class = device_ops_of(kind)->class;
+		d = device_find(sup, NULL, &id);
+		if (d && strcmp(path, d->back) == 0)
+			d->hopeless = false; /* the directory itself: taken away, or made anew with other keys */
 		look_at(sup, &id, kind);
 		return;
 	}

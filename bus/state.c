@@ -97,26 +97,35 @@ enum pvb_state pvb_state_read(struct pvb_store *st, pvb_txn t, const char *dir)
 	return (enum pvb_state)v;
 }
 
-struct switch_arg {
-	const char *path;
-	enum pvb_state from, to; /* from PVB_UNKNOWN: any */
+struct move_arg {
+	const char *dir;
+	enum pvb_state from, to;
 };
 
-static int switch_state(struct pvb_store *st, pvb_txn t, void *arg)
+int pvb_state_move_in(struct pvb_store *st, pvb_txn t, const char *dir, enum pvb_state from, enum pvb_state to)
 {
-	const struct switch_arg *a = arg;
-	char *old = NULL;
+	char path[PVB_STORE_PATH_MAX + 1], *old = NULL;
 	uint64_t now = PVB_UNKNOWN;
-	int rc = pvb_store_read(st, t, a->path, &old);
+	int rc;
 
+	if (snprintf(path, sizeof(path), "%s/state", dir) >= (int)sizeof(path))
+		return -EINVAL;
+	rc = pvb_store_read(st, t, path, &old);
 	if (rc == 0)
 		pvb_parse_u64(old, PVB_INITIALISING, PVB_RECONFIGURED, &now);
 	free(old);
 	if (rc == -ENOENT)
 		return rc;
-	if (a->from != PVB_UNKNOWN && now != a->from)
-		return -EBUSY;
-	return pvb_store_printf(st, t, a->path, "%u", (unsigned)a->to);
+	if (from != PVB_UNKNOWN && now != from)
+		return -ECANCELED;
+	return pvb_store_printf(st, t, path, "%u", (unsigned)to);
+}
+
+static int move_txn(struct pvb_store *st, pvb_txn t, void *arg)
+{
+	const struct move_arg *a = arg;
+
+	return pvb_state_move_in(st, t, a->dir, a->from, a->to);
 }
 
 int pvb_state_write(struct pvb_store *st, const char *dir, enum pvb_state s)
@@ -126,10 +135,7 @@ int pvb_state_write(struct pvb_store *st, const char *dir, enum pvb_state s)
 
 int pvb_state_move(struct pvb_store *st, const char *dir, enum pvb_state from, enum pvb_state to)
 {
-	char path[PVB_STORE_PATH_MAX + 1];
-	struct switch_arg a = { path, from, to };
+	struct move_arg a = { dir, from, to };
 
-	if (snprintf(path, sizeof(path), "%s/state", dir) >= (int)sizeof(path))
-		return -EINVAL;
-	return pvb_store_txn(st, switch_state, &a);
+	return pvb_store_txn(st, move_txn, &a);
 }

@@ -34,10 +34,12 @@ enum pvb_state pvb_state_step_back(enum pvb_state from, enum pvb_state target);
 enum pvb_state pvb_state_read(struct pvb_store *st, pvb_txn t, const char *dir);
 /* Write dir/state, but only if it exists already (a switch must not recreate a device that was removed). */
 int pvb_state_write(struct pvb_store *st, const char *dir, enum pvb_state s);
-/* The same, but only if it is `from` now (PVB_UNKNOWN: whatever it is); -EBUSY: it is another one.  A toolstack that
+/* The same, but only if it is `from` now (PVB_UNKNOWN: whatever it is); -ECANCELED: it is another one.  A toolstack that
  * has asked for Closing must not have its word overwritten by the step that was just being taken: the front end has seen
  * it and would see the device come back. */
 int pvb_state_move(struct pvb_store *st, const char *dir, enum pvb_state from, enum pvb_state to);
+/* Within a transaction that does more. */
+int pvb_state_move_in(struct pvb_store *st, pvb_txn t, const char *dir, enum pvb_state from, enum pvb_state to);
 
 #ifdef __cplusplus
 }

@@ -3,15 +3,9 @@
 #define PVB_TESTS_FRONT_ENV_H
 /* What every test of the user-space front end stands on: a fabric in this process, a domain, and a guest of
  * libpvfront in it; with the checks each test ends with (nothing granted, no port open). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "unit.h"
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-#include <cmocka.h>
 #include "bus/local/fabric.h"
 #include "fake-back.h"
 #include "frontend/user/pvfront.h"
@@ -74,13 +68,7 @@ static inline int env_teardown(void **state)
 }
 
 /* Run the loop until cond, at most WAIT_MS. */
-#define LOOP_UNTIL(env, cond) do { \
-	uint64_t until_ = pvb_now_ms() + WAIT_MS; \
-	while (!(cond) && pvb_now_ms() < until_) \
-		pvb_loop_once((env)->loop, 50); \
-	if (!(cond)) \
-		fail_msg("waited %d ms for: %s", WAIT_MS, #cond); \
-} while (0)
+#define LOOP_UNTIL(env, cond) DO_UNTIL(WAIT_MS, cond, pvb_loop_once((env)->loop, 50))
 
 /* Requests that count themselves. */
 struct io {

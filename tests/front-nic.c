@@ -106,13 +106,7 @@ static void turn(struct env *e, struct pvf_nic *nic)
 	pvb_loop_once(e->loop, nic->opt.polled ? 0 : 50);
 }
 
-#define TURN_UNTIL(env, nic, cond) do { \
-	uint64_t until_ = pvb_now_ms() + WAIT_MS; \
-	while (!(cond) && pvb_now_ms() < until_) \
-		turn(env, nic); \
-	if (!(cond)) \
-		fail_msg("waited %d ms for: %s", WAIT_MS, #cond); \
-} while (0)
+#define TURN_UNTIL(env, nic, cond) DO_UNTIL(WAIT_MS, cond, turn(env, nic))
 
 static int send_whole(struct pvf_nic *nic, unsigned queue, const uint8_t *data, size_t len,
 		      const struct pvf_offload *off)

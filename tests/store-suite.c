@@ -611,7 +611,7 @@ static void test_state(void **state)
 	assert_false(pvb_store_exists(st, PVB_NO_TXN, at("dev")));
 	put("dev/state", "1");
 	assert_int_equal(pvb_state_write(st, at("dev"), PVB_INIT_WAIT), 0);
-	assert_int_equal(pvb_state_move(st, at("dev"), PVB_INITIALISING, PVB_CONNECTED), -EBUSY);
+	assert_int_equal(pvb_state_move(st, at("dev"), PVB_INITIALISING, PVB_CONNECTED), -ECANCELED);
 	assert_int_equal(pvb_state_read(st, PVB_NO_TXN, at("dev")), PVB_INIT_WAIT);
 	assert_int_equal(pvb_state_move(st, at("dev"), PVB_INIT_WAIT, PVB_CONNECTED), 0);
 	assert_int_equal(pvb_state_read(st, PVB_NO_TXN, at("dev")), PVB_CONNECTED);

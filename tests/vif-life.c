@@ -44,13 +44,7 @@ static struct {
 } while (0)
 
 /* Both ends' events, until cond. */
-#define UNTIL(cond) do { \
-	uint64_t until_ = pvb_now_ms() + WAIT_MS; \
-	while (!(cond) && pvb_now_ms() < until_) \
-		pvb_loop_once(e.loop, 10); \
-	if (!(cond)) \
-		fail_msg("waited %d ms for: %s", WAIT_MS, #cond); \
-} while (0)
+#define UNTIL(cond) DO_UNTIL(WAIT_MS, cond, pvb_loop_once(e.loop, 10))
 
 static enum pvb_state back(unsigned i)
 {
@@ -79,16 +73,24 @@ static void set_key(const char *dir, const char *key, const char *value)
 	MUST(pvb_store_write(e.tool, PVB_NO_TXN, path, value));
 }
 
-static bool log_has(const char *part)
+static unsigned log_count(const char *part)
 {
 	char buf[16384];
+	unsigned nr = 0;
 	int fd = open(e.log, O_RDONLY);
 	off_t end = lseek(fd, 0, SEEK_END);
 	ssize_t n = pread(fd, buf, sizeof(buf) - 1, end > (off_t)sizeof(buf) ? end - (off_t)sizeof(buf) + 1 : 0);
 
 	close(fd);
 	buf[n < 0 ? 0 : n] = 0;
-	return strstr(buf, part);
+	for (const char *at = buf; (at = strstr(at, part)); at++)
+		nr++;
+	return nr;
+}
+
+static bool log_has(const char *part)
+{
+	return log_count(part) > 0;
 }
 
 /* ---- up and down --------------------------------------------------------------------------------------- */
@@ -169,6 +171,18 @@ static int up(void **state)
 	return 0;
 }
 
+/* What pvbackd said goes with what the test says. */
+static void show_log(void)
+{
+	char line[512];
+	FILE *f = fopen(e.log, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		print_message("pvbackd: %s", line);
+	if (f)
+		fclose(f);
+}
+
 static int down(void **state)
 {
 	for (unsigned i = 0; i < NR_GUESTS; i++) {
@@ -181,6 +195,7 @@ static int down(void **state)
 	}
 	if (e.backd)
 		stop_backd();
+	show_log();
 	if (log_has("AddressSanitizer") || log_has("runtime error"))
 		return -1;
 	unlink(e.log);
@@ -395,8 +410,37 @@ static void begins_anew(void **state)
 	UNTIL(live(0));
 	snprintf(state_path, sizeof(state_path), "%s/state", e.g[0].front);
 	MUST(pvb_store_write(e.g[0].st, PVB_NO_TXN, state_path, "1"));
-	UNTIL(log_has("begins anew"));
-	UNTIL(back(0) == PVB_INIT_WAIT || live(0));
+	/* the driver does not run: it would take this for a device made again, and close, which might be seen first */
+	for (uint64_t until = pvb_now_ms() + WAIT_MS; !log_has("begins anew") && pvb_now_ms() < until;)
+		usleep(10000);
+	assert_true(log_has("begins anew"));
+	UNTIL(back(0) == PVB_INIT_WAIT || log_count("Connected (rings are mapped)") == 2);
+}
+
+/* A toolstack that is quicker than pvbackd: no look between the end of one device and the beginning of the next. */
+static void is_made_again_unseen(void **state)
+{
+	static const struct pvb_pair lan[] = { { "port", "switch:lan" } };
+	int status;
+
+	offer(0, null_port, 1);
+	UNTIL(back(0) == PVB_INIT_WAIT);
+	open_nic(0);
+	UNTIL(live(0));
+	kill(e.backd, SIGSTOP);
+	assert_int_equal(waitpid(e.backd, &status, WUNTRACED), e.backd);
+	assert_true(WIFSTOPPED(status));
+	MUST(pvb_store_rm(e.tool, PVB_NO_TXN, e.g[0].back));
+	MUST(pvb_store_rm(e.tool, PVB_NO_TXN, e.g[0].front));
+	pvf_nic_close(&e.g[0].nic, 0);
+	offer(0, lan, 1);
+	assert_int_equal(back(0), PVB_INITIALISING);
+	kill(e.backd, SIGCONT);
+	UNTIL(back(0) == PVB_INIT_WAIT);
+	open_nic(0);
+	UNTIL(live(0));
+	UNTIL(log_has("switch lan: worker"));
+	take_away(0);
 }
 
 static void the_rate_changes(void **state)
@@ -432,8 +476,8 @@ static void the_worker_dies(void **state)
 	status = kill(atoi(line), SIGKILL);
 	assert_int_equal(status, 0);
 	UNTIL(log_has("died by signal 9"));
-	UNTIL(strstr(key_of(e.g[0].back, "error"), "worker") || live(0));
-	UNTIL(live(0)); /* our front end begins anew by itself */
+	UNTIL(log_count("Connected (rings are mapped)") == 2); /* our front end begins anew by itself */
+	UNTIL(live(0));
 	take_away(0);
 }
 
@@ -456,7 +500,7 @@ static void pvbackd_starts_again(void **state)
 	take_away(0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(connects_and_goes, up, down),
@@ -466,10 +510,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(two_on_a_switch, up, down),
 		cmocka_unit_test_setup_teardown(closes_without_the_guest, up, down),
 		cmocka_unit_test_setup_teardown(begins_anew, up, down),
+		cmocka_unit_test_setup_teardown(is_made_again_unseen, up, down),
 		cmocka_unit_test_setup_teardown(the_rate_changes, up, down),
 		cmocka_unit_test_setup_teardown(the_worker_dies, up, down),
 		cmocka_unit_test_setup_teardown(pvbackd_starts_again, up, down),
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
