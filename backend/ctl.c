@@ -5,7 +5,7 @@
  *   {"cmd":"devices"}                         the same without counters
  *   {"cmd":"check","path":BACKEND}            can this device's target or port be opened? (hotplug scripts)
  *   {"cmd":"refresh","domid":N,"devid":N}     look at the image's size now
- *   {"cmd":"resume","domid":N,"devid":N}      try held requests now
+ *   {"cmd":"resume","domid":N,"devid":N}      try held requests now; a parked disk: go on
  *   {"cmd":"policy","domid":N,"devid":N,"class":C,"policy":P}
  *
  * Answers: {"ok":true,...} or {"ok":false,"error":"..."}.
@@ -273,6 +273,10 @@ static char *command(struct supervisor *sup, struct json_object *req, enum ipc_t
 	struct ipc_msg m;
 	int rc;
 
+	if (d && d->parked && type == IPC_RESUME) {
+		device_unpark(d);
+		return ok(NULL, NULL);
+	}
 	if (!d || !d->guest)
 		return fail("no such disk is attached");
 	device_ipc(d, &m, type);

@@ -86,7 +86,7 @@ static void step_init_wait(struct device *d, enum pvb_state front)
 		d->step_again = true;
 		return;
 	}
-	if (!(d->ops->ready & 1u << front) || !hotplug_done(d))
+	if (device_step_resume(d) || !(d->ops->ready & 1u << front) || !hotplug_done(d))
 		return;
 	if (d->phase == DEV_NEW)
 		device_attach(d);
@@ -96,7 +96,7 @@ static void step_init_wait(struct device *d, enum pvb_state front)
 
 static void step_connected(struct device *d, enum pvb_state front)
 {
-	if (!d->probed && d->phase == DEV_NEW && !d->foreign) {
+	if (!d->probed && d->phase == DEV_NEW && !d->foreign && !d->resuming) {
 		/* its journal went with the daemon that served it; moving the state would kill the guest's device */
 		d->foreign = true;
 		device_log(d, LOG_LEVEL_ERR, "was connected by an earlier pvbackd; detach it and attach it again");
@@ -108,6 +108,8 @@ static void step_connected(struct device *d, enum pvb_state front)
 		device_move_state(d, PVB_CLOSING, "the front end closes");
 	else if (front == PVB_INITIALISING && d->ops->restarts)
 		device_move_state(d, PVB_CLOSING, "the front end begins anew");
+	else if (device_step_resume(d))
+		return;
 	else if (d->yielded && d->phase == DEV_ATTACHED && !d->sup->stopping && front == PVB_CONNECTED) {
 		/* handed over to a migration that did not come about, and the guest runs again */
 		struct pvb_error err;
@@ -129,7 +131,7 @@ static void step_closing(struct device *d, enum pvb_state front)
 {
 	/* Who broke the protocol is not waited for.  A front end in use in its guest (old stock blkfronts while a
 	 * file system is mounted) closes when it can. */
-	bool open = d->phase == DEV_CONNECTED || d->foreign || d->yielded;
+	bool open = d->phase == DEV_CONNECTED || d->resuming || d->foreign || d->yielded;
 	bool begins = front == PVB_INITIALISING && d->ops->restarts && !d->failed;
 
 	if (!d->broken && !front_is_gone(d, front)) {
@@ -143,6 +145,8 @@ static void step_closing(struct device *d, enum pvb_state front)
 			return;
 	}
 	pvb_source_free(&d->patience);
+	if (!d->failed && !d->broken && !d->parked && !front_is_gone(d, front) && device_step_resume(d))
+		return; /* it closes when what it has in flight is answered */
 	if (d->phase == DEV_CONNECTED || d->phase == DEV_CONNECTING) {
 		d->impatient = true; /* the rings are what there was to wait for */
 		device_quiesce(d);

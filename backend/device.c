@@ -202,6 +202,7 @@ void device_detach(struct device *d)
 	}
 	d->guest = NULL;
 	d->phase = DEV_NEW;
+	d->resuming = d->parked = false;
 	if (d->stats)
 		munmap(d->stats, d->ops->stats_bytes);
 	d->stats = NULL;
@@ -219,6 +220,7 @@ void device_free(struct device *d)
 	device_detach(d);
 	pvb_source_free(&d->patience);
 	pvb_source_free(&d->cooling);
+	pvb_source_free(&d->pause);
 	pvb_store_unwatch(&d->watch);
 	for (at = &sup->devices; *at != d; at = &(*at)->next)
 		;
@@ -277,6 +279,14 @@ static int make_stats(struct device *d, struct pvb_error *err)
 	return 0;
 }
 
+/* A worker that is gone is no error here: its death comes next, device_worker_died(). */
+static int tell_worker(struct device *d, const struct ipc_msg *m, const int *fds, unsigned nr_fds)
+{
+	int rc = guest_send(d->guest, m, fds, nr_fds);
+
+	return rc == -EPIPE || rc == -ECONNRESET || rc == -ENOTCONN || rc == -EAGAIN ? 0 : rc;
+}
+
 /* Open what it stands for and give it to the worker. */
 void device_attach(struct device *d)
 {
@@ -288,12 +298,13 @@ void device_attach(struct device *d)
 
 	device_ipc(d, &m, IPC_ATTACH);
 	rc = d->ops->attach(d, &m, fds + 1, &nr_fds, &err);
-	if (rc == 0)
+	if (rc == 0 && !d->stats)
 		rc = make_stats(d, &err);
 	if (rc == 0) {
 		rc = guest_get(d->sup, d->id.front, d->place, &d->guest, &err);
 		if (rc == -EAGAIN) { /* the last worker is ending: its death makes us look again */
-			device_detach(d);
+			if (!d->resuming)
+				device_detach(d);
 			return;
 		}
 	}
@@ -301,7 +312,7 @@ void device_attach(struct device *d)
 		m.nr_fds = nr_fds;
 		fds[0] = d->stats_fd;
 		d->phase = DEV_ATTACHING;
-		rc = guest_send(d->guest, &m, fds, 1 + nr_fds);
+		rc = tell_worker(d, &m, fds, 1 + nr_fds);
 		if (rc < 0)
 			pvb_err(&err, rc, "worker: %s", strerror(-rc));
 	}
@@ -314,7 +325,8 @@ void device_send_connect(struct device *d)
 	struct ipc_msg m;
 	int rc;
 
-	d->journal_fd = new_memfd("pvbackd-journal", d->ops->journal_bytes(&d->connect));
+	if (!d->resuming)
+		d->journal_fd = new_memfd("pvbackd-journal", d->ops->journal_bytes(&d->connect));
 	if (d->journal_fd < 0) {
 		device_fail(d, "journal: %s", strerror(errno));
 		return;
@@ -322,7 +334,7 @@ void device_send_connect(struct device *d)
 	device_ipc(d, &m, IPC_CONNECT);
 	m.u.connect = d->connect;
 	d->phase = DEV_CONNECTING;
-	rc = guest_send(d->guest, &m, &d->journal_fd, 1);
+	rc = tell_worker(d, &m, &d->journal_fd, 1);
 	if (rc < 0)
 		device_fail(d, "worker: %s", strerror(-rc));
 }
@@ -418,10 +430,19 @@ static void connected(struct device *d, const struct ipc_msg *m, const char *tex
 	if (m->rc) {
 		d->phase = DEV_ATTACHED;
 		let_go(d);
+		if (d->resuming && pvb_state_read(d->sup->store, PVB_NO_TXN, d->back) == PVB_CLOSING) {
+			d->resuming = false; /* the front end has closed meanwhile, and nothing is there to go on with */
+			device_step(d);
+			return;
+		}
 		device_fail(d, "%s", text);
 		return;
 	}
 	d->phase = DEV_CONNECTED;
+	d->connected = pvb_now_ms();
+	if (d->resuming)
+		device_log(d, LOG_LEVEL_WARN, "goes on, after %llu ms", (unsigned long long)(pvb_now_ms() - d->died));
+	d->resuming = false;
 	d->state = pvb_state_read(d->sup->store, PVB_NO_TXN, d->back);
 	if (d->state == PVB_INIT_WAIT) {
 		if (still_meant(d))
@@ -475,8 +496,89 @@ void device_message(struct device *d, struct ipc_msg *m)
 	}
 }
 
+/* --- another worker goes on ---------------------------------------------------------------------------- */
+
+#define DEATHS_AT_ONCE 3u    /* of so many in a row it is replaced at once, */
+#define DEATHS_MAX 10u       /* of so many no more: it dies of something */
+#define ROW_MS 200u          /* who lived longer has not died of what the one before died of */
+
+static unsigned pause_ms(unsigned deaths)
+{
+	unsigned n = deaths <= DEATHS_AT_ONCE ? 0 : deaths - DEATHS_AT_ONCE;
+
+	return n == 0 ? 0 : n < 10 ? 10u << n : 5000;
+}
+
+static void pause_over(void *arg)
+{
+	device_step(arg);
+}
+
+bool device_step_resume(struct device *d)
+{
+	if (!d->resuming)
+		return false;
+	if (d->parked || d->pause)
+		return true;
+	if (d->phase == DEV_NEW)
+		device_attach(d);
+	else if (d->phase == DEV_ATTACHED)
+		device_send_connect(d);
+	return true;
+}
+
+void device_unpark(struct device *d)
+{
+	if (!d->parked)
+		return;
+	d->parked = false;
+	d->deaths = 0;
+	device_set_text(d, d->ops->error, NULL);
+	device_step(d);
+}
+
+static void park(struct device *d, const char *how)
+{
+	char text[240];
+
+	d->parked = true;
+	snprintf(text, sizeof(text), "%u worker processes in a row %.100s: it waits until told to resume", d->deaths, how);
+	device_log(d, LOG_LEVEL_ERR, "%s", text);
+	device_set_text(d, d->ops->error, text);
+}
+
+/* The guest's rings, and the journal of what is in flight, are where they were.  All I/O of the dead process is over: the
+ * kernel lets nobody wait for a process before that. */
+static void resume(struct device *d, const char *how)
+{
+	uint64_t now = pvb_now_ms();
+
+	d->deaths = d->phase == DEV_CONNECTED && now - d->connected > ROW_MS ? 1 : d->deaths + 1;
+	d->died = now;
+	d->phase = DEV_NEW;
+	d->resuming = true;
+	guest_put(d->guest);
+	d->guest = NULL;
+	if (d->deaths >= DEATHS_MAX)
+		park(d, how);
+	else if (pvb_loop_timer(d->sup->loop, pause_ms(d->deaths), pause_over, d, &d->pause) < 0)
+		device_log(d, LOG_LEVEL_ERR, "no memory for a timer");
+}
+
 void device_worker_died(struct device *d, const char *how)
 {
+	bool served = d->phase == DEV_CONNECTED || d->phase == DEV_CONNECTING || d->resuming;
+
+	if (served && d->ops->resumes && d->ops->resumes(d) && d->journal_fd >= 0 && !d->failed && !d->broken && !d->sup->stopping) {
+		resume(d, how);
+		return;
+	}
+	if (d->phase == DEV_DISCONNECTING && d->ops->resumes) { /* nobody waits for what it had in flight */
+		d->phase = DEV_NEW;
+		device_detach(d);
+		device_step(d);
+		return;
+	}
 	d->phase = DEV_NEW; /* the kernel has unmapped and unbound for it */
 	device_detach(d);
 	d->broken = true; /* nothing will be answered: do not wait for the front end to finish */

@@ -56,8 +56,10 @@ struct device_ops {
 	void (*found)(struct device *d);
 	/* Before state 2: publish what the front end may choose from.  -ENOENT: the directory is gone. */
 	int (*probe)(struct device *d, struct pvb_error *err);
-	/* Open what it stands for.  Fills the message, d->place, and descriptors (which stay the user's). */
+	/* Open what it stands for, unless d->resuming: then it is open.  Fills the message, d->place, and descriptors (which stay the user's). */
 	int (*attach)(struct device *d, struct ipc_msg *m, int fds[IPC_MAX_FDS - 1], unsigned *nr_fds, struct pvb_error *err);
+	/* Can another worker go on where one died?  NULL: no. */
+	bool (*resumes)(const struct device *d);
 	/* What the worker says of it when attached or later.  NULL, or what it did ("told ..."): it is killed. */
 	const char *(*info)(struct device *d, const struct ipc_msg *m);
 	/* The front end's keys, read and checked in the transaction t, in which its state asks for it; *c is zeroed
@@ -110,6 +112,11 @@ struct device {
 	char vm[64];                 /* identity of the VM, "" unknown */
 	union ipc_connect connect;   /* how it is connected */
 	int journal_fd;
+	bool resuming;               /* connected, and its worker died: another one is to go on */
+	struct pvb_source *pause;    /* before the next one, if many die */
+	unsigned deaths;             /* of workers, in a row */
+	uint64_t died, connected;    /* ms, the last one */
+	bool parked;                 /* too many: nobody goes on until told to */
 	void *stats;                 /* the worker's counters; NULL: none */
 	int stats_fd;
 };
@@ -128,6 +135,9 @@ void device_log(const struct device *d, enum log_level level, const char *fmt, .
 const char *device_name(const struct device *d);
 void device_message(struct device *d, struct ipc_msg *m);
 void device_worker_died(struct device *d, const char *how);
+/* A worker died and nobody has taken over yet: do what comes next.  True: it was so. */
+bool device_step_resume(struct device *d);
+void device_unpark(struct device *d);
 void device_ipc(const struct device *d, struct ipc_msg *m, enum ipc_type type); /* an empty message about it */
 void device_attach(struct device *d);
 void device_connect(struct device *d);        /* reads the front end's keys first */

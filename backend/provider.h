@@ -87,6 +87,7 @@ struct provider {
 	const char *help;            /* "ARG   what it is" */
 	const char *const *keys;     /* options it takes, NULL-terminated; each is in the man page */
 	bool wrapper;
+	bool reopens;                /* another worker can open() what prepare() left, when one has died */
 
 	/* Supervisor: could the target be opened?  Leaves nothing behind.  NULL: prepare() and close. */
 	int (*check)(const struct target *t, bool readonly, struct pvb_error *err);

@@ -20,11 +20,13 @@ static void name(const struct device *d, char *buf, size_t len)
 static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fds, struct pvb_error *err)
 {
 	struct vbd *v = vbd_of(d);
-	int rc;
+	int rc = 0;
 
-	rc = vbd_read_config(v, err);
-	if (rc == 0)
-		rc = disk_prepare(v->target, v->readonly, v->fds, &v->nr_fds, v->identity, err);
+	if (!d->resuming) {
+		rc = vbd_read_config(v, err);
+		if (rc == 0)
+			rc = disk_prepare(v->target, v->readonly, v->fds, &v->nr_fds, v->identity, err);
+	}
 	if (rc < 0)
 		return rc;
 	m->u.attach.cfg = v->cfg;
@@ -33,6 +35,13 @@ static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fd
 	memcpy(fds, v->fds, v->nr_fds * sizeof(int));
 	*nr_fds = v->nr_fds;
 	return 0;
+}
+
+static bool resumes(const struct device *d)
+{
+	const struct vbd *v = (const struct vbd *)d;
+
+	return v->target && provider_find(v->target->provider)->reopens;
 }
 
 static void detach(struct device *d)
@@ -120,6 +129,7 @@ const struct device_ops vbd_ops = {
 	.found = nothing,
 	.probe = vbd_publish_limits,
 	.attach = attach,
+	.resumes = resumes,
 	.info = info,
 	.read_front = vbd_read_front,
 	.before_connect = before_connect,

@@ -185,6 +185,7 @@ int rdev_attach(struct rdev *d, const struct blk_connect *c, struct pvb_error *e
 		free(d->journals[i]);
 		d->journals[i] = aligned_alloc(PVB_PAGE_SIZE, blk_journal_bytes(c));
 		assert_non_null(d->journals[i]);
+		memset(d->journals[i], 0, blk_journal_bytes(c));
 	}
 	return blk_connect(d->blk, c, d->journals, err);
 }

@@ -198,6 +198,7 @@ static void connect_as(unsigned how, uint32_t start)
 	dev->cfg.readonly = read_only = how & 32;
 	free(journal);
 	MUST(journal = aligned_alloc(PVB_PAGE_SIZE, blk_journal_bytes(&conn)));
+	memset(journal, 0, blk_journal_bytes(&conn));
 	memset(sh, 0xa5, RING_PAGES * PVB_PAGE_SIZE);
 	sh->req_prod = sh->rsp_prod = prod = cons = start;
 	sh->req_event = sh->rsp_event = start + 1;

@@ -485,19 +485,66 @@ static void grants_that_are_not(void **state)
 
 /* ---- deaths ---------------------------------------------------------------------------------------------- */
 
+/* With a ring full of requests, on the way: each is answered once by whoever comes after. */
 static void the_worker_dies(void **state)
 {
-	static const int signals[] = { SIGKILL, SIGSEGV };
+	static const int signals[] = { SIGKILL, SIGSEGV, SIGKILL };
+	uint32_t seen[64];
+	struct pvf_rsp rsp;
 
-	for (unsigned i = 0; i < 2; i++) {
-		connect_or_fail(&liar, &(struct hfront_options){ 0 });
+	connect_or_fail(&liar, &(struct hfront_options){ 0 });
+	assert_true(liar.nr_slots <= sizeof(seen) / sizeof(seen[0]));
+	for (unsigned i = 0; i < 3; i++) {
+		memset(seen, 0, sizeof(seen));
+		for (unsigned n = 0; n < liar.nr_slots; n++) {
+			hfront_rw(&liar, slot, n % 2 ? BLKIF_OP_READ : BLKIF_OP_WRITE, n, n, 0, 1);
+			hfront_put(&liar, 0, slot);
+		}
+		hfront_push(&liar, 0);
 		stage_worker_kill(signals[i]);
+		for (unsigned n = 0; n < liar.nr_slots; n++) {
+			assert_int_equal(hfront_response(&liar, 0, &rsp, WAIT_MS), 0);
+			assert_int_equal(rsp.status, BLKIF_RSP_OKAY);
+			assert_true(rsp.id < liar.nr_slots);
+			seen[rsp.id]++;
+		}
+		for (unsigned n = 0; n < liar.nr_slots; n++)
+			assert_int_equal(seen[n], 1);
+		assert_int_equal(hfront_unread(&liar, 0), 0);
+		assert_int_equal(rw(&liar, BLKIF_OP_READ, 0, 1), 0);
+		assert_int_equal(pvb_state_read(liar.st, PVB_NO_TXN, liar.back), PVB_CONNECTED);
+		stage_log_says("goes on, after");
+		stage_good();
+	}
+	stage_begin_anew(&liar);
+	works();
+}
+
+/* What the next worker finds is the guest's to write, too: not believed beyond what its own side knows. */
+static void the_ring_lies_to_the_next_worker(void **state)
+{
+	static const struct { uint32_t req, rsp; const char *text; } lie[] = {
+		{ 2, 1, "queue 0: journal: the ring says 2 responses, ours were 1 to 1" },
+		{ 2, UINT32_MAX, "queue 0: journal: the ring says 0 responses, ours were 1 to 1" },
+		{ 0, 1, "queue 0: the ring begins with 4294967295 requests, it has 32 slots" },
+		{ 64, 0, "64 requests" } /* the worker of before may be the one who sees it */,
+	};
+
+	for (unsigned i = 0; i < sizeof(lie) / sizeof(lie[0]); i++) {
+		struct pvb_ring_shared *sh;
+
+		connect_or_fail(&liar, &(struct hfront_options){ 0 });
+		assert_int_equal(rw(&liar, BLKIF_OP_READ, 0, 1), 0);
+		sh = liar.q[0].sh;
+		pvb_ring_store(&sh->rsp_prod, pvb_ring_load(&sh->rsp_prod) + lie[i].rsp);
+		pvb_ring_store(&sh->req_prod, pvb_ring_load(&sh->req_prod) + lie[i].req);
+		stage_worker_kill(SIGKILL);
 		assert_true(hfront_wait_back(&liar, 1u << PVB_CLOSING | 1u << PVB_CLOSED, WAIT_MS) > 0);
-		stage_error_says(&liar, "worker");
+		stage_error_says(&liar, lie[i].text);
 		stage_good();
 		stage_begin_anew(&liar);
-		works();
 	}
+	works();
 }
 
 /* With requests in flight.  On Xen somebody else ends us, and all there is to do is to go on until then. */
@@ -525,7 +572,7 @@ int main(int argc, char **argv)
 		T(the_store_lies), T(the_backend_key_points_elsewhere), T(states_and_keys_in_any_order),
 		T(connecting_without_end), T(events_without_work), T(the_producer_jumps), T(a_ring_that_begins_with_a_lie),
 		T(every_lie_in_a_slot), T(every_tuple), T(one_lie_ten_thousand_times), T(slots_change_while_they_are_read),
-		T(grants_that_are_not), T(the_worker_dies), T(the_guest_dies),
+		T(grants_that_are_not), T(the_worker_dies), T(the_ring_lies_to_the_next_worker), T(the_guest_dies),
 	};
 
 	int rc;

@@ -54,6 +54,8 @@ struct blk_queue {
 	struct blk_req *responded;
 	struct stats_queue *stats;
 	struct pgrants *pgrants;      /* NULL unless negotiated */
+	uint32_t *found;              /* while connecting: entries of the journal, as `recovery` says; NULL: a new one */
+	struct pvb_journal_recovery recovery;
 };
 
 struct blk_dev {
@@ -120,6 +122,8 @@ static inline struct blk_req *blk_list_pop(struct blk_list *l)
 	return r;
 }
 
+/* Answer what an earlier process had done, and put the rest where what is just taken goes. */
+void blk_go_on(struct blk_queue *q);
 void blk_limits_now(const struct blk_dev *dev, struct blk_limits *lim);
 
 /* data.c */

@@ -406,6 +406,27 @@ static void restart_waiting(struct blk_ctx *ctx)
 		fetch_and_start(ctx);
 }
 
+void blk_go_on(struct blk_queue *q)
+{
+	const struct pvb_journal_recovery *found = &q->recovery;
+	struct blk_dev *dev = q->dev;
+
+	dev->ctx->now = pvb_now_ns();
+	for (uint32_t i = 0; i < found->nr_answer + found->nr_redo; i++) {
+		struct blk_req *r = &q->reqs[q->found[i]];
+
+		dev->in_flight++;
+		r->t0 = dev->ctx->now;
+		if (i < found->nr_answer) {
+			respond(r, r->e->j.status);
+			continue;
+		}
+		blk_list_add(&dev->ctx->taken, r);
+		if (r->e->op == BLKIF_OP_WRITE_BARRIER && dev->cfg.barrier)
+			dev->held = r; /* the last that was taken, so nothing after it is here */
+	}
+}
+
 static unsigned take_all(struct blk_ctx *ctx)
 {
 	struct blk_dev *dev;

@@ -89,7 +89,9 @@ void blk_dev_free(struct blk_dev *dev); /* not connected; closes the disk; NULL 
 /* Bytes of one queue's journal. */
 size_t blk_journal_bytes(const struct blk_connect *c);
 /* Map the rings, bind the ports, start.  journals: nr_queues mappings, blk_journal_bytes() each, which
- * stay the caller's. On failure nothing is left behind. */
+ * stay the caller's.  Zeroed: the rings begin, or go on where they were drained.  Left by a process that died: what it had
+ * done is answered, what it had not is carried out again, in order, and the front end is told by an event; -EPROTO if a
+ * journal and its ring contradict each other.  On failure nothing is left behind but what the journals say. */
 int blk_connect(struct blk_dev *dev, const struct blk_connect *c, void *const *journals, struct pvb_error *err);
 bool blk_connected(const struct blk_dev *dev);
 /* Stop taking, let what runs finish (requests held by the policy are dropped), unmap, unbind; then

@@ -130,6 +130,7 @@ static void queue_free(struct blk_queue *q)
 
 	pvb_event_free(&q->event); /* first: nothing may call in while the rest goes */
 	pgrants_free(q->pgrants, hv);
+	free(q->found);
 	pvb_hv_unmap(hv, &q->ring_map);
 	free(q->reqs);
 	memset(q, 0, sizeof(*q));
@@ -167,6 +168,30 @@ static int map_ring(struct blk_queue *q, const struct blk_connect *c, struct pvb
 	return 0;
 }
 
+/* Another process served this ring and died: its journal says how far it was. */
+static int read_journal(struct blk_queue *q, const struct blk_connect *c, void *journal, struct pvb_error *err)
+{
+	struct pvb_error why;
+	int rc;
+
+	q->found = calloc(q->ring.nr_slots, sizeof(*q->found));
+	if (!q->found)
+		return pvb_err(err, -ENOMEM, "queue %u: no memory for %u requests", q->id, q->ring.nr_slots);
+	rc = pvb_journal_open(&q->journal, journal, blk_journal_bytes(c), q->ring.nr_slots, sizeof(struct blk_entry), &why);
+	if (rc == 0)
+		rc = pvb_journal_recover(&q->journal, pvb_ring_load(&q->ring.sh->rsp_prod), q->found, &q->recovery, &why);
+	if (rc < 0)
+		return pvb_err(err, rc, "queue %u: %s", q->id, why.text);
+	q->ring.cons = q->recovery.req_cons;
+	q->ring.prod = q->ring.pushed = q->recovery.rsp_prod;
+	return 0;
+}
+
+static bool is_journal(const void *mem)
+{
+	return ((const struct pvb_journal_head *)mem)->magic != 0; /* what is in there is for pvb_journal_open() to judge */
+}
+
 static int queue_connect(struct blk_queue *q, const struct blk_connect *c, void *journal, struct pvb_error *err)
 {
 	struct blk_ctx *ctx = q->dev->ctx;
@@ -176,7 +201,13 @@ static int queue_connect(struct blk_queue *q, const struct blk_connect *c, void 
 	rc = map_ring(q, c, err);
 	if (rc < 0)
 		return rc;
-	pvb_journal_init(&q->journal, journal, q->ring.nr_slots, sizeof(struct blk_entry), 0, q->ring.cons, q->ring.prod);
+	if (is_journal(journal))
+		rc = read_journal(q, c, journal, err);
+	else
+		pvb_journal_init(&q->journal, journal, q->ring.nr_slots, sizeof(struct blk_entry), 0, q->ring.cons,
+				 q->ring.prod);
+	if (rc < 0)
+		return rc;
 	q->reqs = calloc(q->ring.nr_slots, sizeof(*q->reqs));
 	if (!q->reqs)
 		return pvb_err(err, -ENOMEM, "queue %u: no memory for %u requests", q->id, q->ring.nr_slots);
@@ -208,6 +239,16 @@ static void queues_free(struct blk_dev *dev)
 	dev->nr_queues = 0;
 }
 
+/* Who died may have shown responses without the event. */
+static void tell_front(struct blk_queue *q)
+{
+	if (!q->found)
+		return;
+	pvb_event_notify(q->event);
+	free(q->found);
+	q->found = NULL;
+}
+
 int blk_connect(struct blk_dev *dev, const struct blk_connect *c, void *const *journals, struct pvb_error *err)
 {
 	int rc;
@@ -231,7 +272,12 @@ int blk_connect(struct blk_dev *dev, const struct blk_connect *c, void *const *j
 			return rc;
 		}
 	}
+	for (unsigned i = 0; i < c->nr_queues; i++)
+		if (dev->queues[i].found)
+			blk_go_on(&dev->queues[i]);
 	blk_run(dev->ctx); /* stock front ends may have queued before we came */
+	for (unsigned i = 0; i < dev->nr_queues; i++)
+		tell_front(&dev->queues[i]);
 	return 0;
 }
 

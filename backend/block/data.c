@@ -111,7 +111,7 @@ void data_fetch_indirect(struct blk_ctx *ctx)
 	for (r = ctx->taken.head; r; r = r->next) {
 		r->fetch_status = 0;
 		r->nr_ops = 0;
-		if (r->e->wire_op == BLKIF_OP_INDIRECT) {
+		if (r->e->wire_op == BLKIF_OP_INDIRECT && !r->e->have_segs) {
 			blk_limits_now(r->q->dev, &lim);
 			pages += blk_wire_indirect_pages(r->e, &lim);
 		}
@@ -128,7 +128,7 @@ void data_fetch_indirect(struct blk_ctx *ctx)
 	for (r = ctx->taken.head; r; r = r->next) {
 		unsigned left = r->e->nr_segs, n;
 
-		if (r->e->wire_op != BLKIF_OP_INDIRECT)
+		if (r->e->wire_op != BLKIF_OP_INDIRECT || r->e->have_segs) /* from before a restart */
 			continue;
 		blk_limits_now(r->q->dev, &lim);
 		n = blk_wire_indirect_pages(r->e, &lim);

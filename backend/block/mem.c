@@ -67,5 +67,5 @@ static void mem_close(struct disk *disk)
 const struct provider mem_provider = {
 	.name = "mem",
 	.help = "size=BYTES   memory, lost when the disk goes",
-	.prepare = mem_prepare, .open = mem_open, .submit = mem_submit, .close = mem_close,
+	.reopens = true, .prepare = mem_prepare, .open = mem_open, .submit = mem_submit, .close = mem_close,
 };

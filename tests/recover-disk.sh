@@ -1,0 +1,68 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Workers are killed again and again while a guest verifies what it reads: no error, no wrong byte, no request twice, and
+# the front end never leaves state 4.  What dies too often is parked, says so, and goes on when told to.
+set -euo pipefail
+# shellcheck source=tests/fabric-functions.sh
+. "$(dirname "$0")/fabric-functions.sh"
+
+backd_start
+truncate -s 64M a.img
+cat >g.cfg <<-END
+	name = "g"
+	memory = 64
+	guest = "sleep 1000"
+	disk = [ "format=raw,vdev=xvda,access=rw,target=$dir/a.img", "format=raw,vdev=xvdb,access=rw,target=mem:size=16M" ]
+END
+run pvl --host "local:$fabric" create "$dir/g.cfg"
+bench() { pvguest --hv "local:$fabric:1" --disk "$1" --bench "$2" --json "${@:3}" 2>guest.log || { cat guest.log; fail "$2"; }; }
+member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
+errors() { grep -o '"errors": [0-9]*' bench.json | awk '{ n += $2 } END { print n }'; }
+went_on() { grep -c "goes on, after" pvbackd.log || true; }
+# killer SECONDS: kills each worker, after a random part of these
+killer() {
+	# shellcheck disable=SC2016 # perl's variables
+	exec perl -e 'for (1 .. 4000) { select undef, undef, undef, rand $ARGV[1]; kill 9, split /\s+/, `pgrep -P $ARGV[0]` }' "$backd" "$1"
+}
+
+total=0
+for how in "xvda op=randrw qd=16 bs=4k" "xvda op=randrw qd=32 bs=512 --queues 4" "xvdb op=randrw qd=64 bs=64k --queues 2" \
+	"xvda op=randrw qd=8 bs=512k" "xvda op=randrw qd=1 bs=8k --persistent" "xvda op=randrw qd=16 bs=4k --abi 32"; do
+	read -r disk words <<<"${how%% --*}"
+	read -ra more <<<"$(sed -n 's/^[^-]*\(--.*\)/\1/p' <<<"$how")"
+	before=$(went_on)
+	bench "$disk" "$words verify=1 time=2" "${more[@]}" >bench.json &
+	b=$!
+	killer 0.5 &
+	holders=($!)
+	wait $b || fail "$how"
+	[ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "$how: $(cat bench.json)"
+	stop "${holders[0]}"
+	holders=()
+	echo "$how: $(($(went_on) - before)) workers died, $(member verified) blocks verified, none wrong"
+	total=$((total + $(went_on) - before))
+done
+[ $total -ge 6 ] || fail "only $total workers were killed"
+! grep "Closing (error)" pvbackd.log || fail "a disk was given up"
+
+# one after the other until nobody comes any more
+bench xvda "op=randrw qd=4 bs=4k verify=1 time=10" >bench.json &
+b=$!
+killer 0.02 &
+holders=($!)
+parked() { grep -q "it waits until told to resume" pvbackd.log; }
+await 20 parked
+stop "${holders[0]}"
+export XENSTORED_PATH=$fabric/store
+[ "$(xenstore-read /local/domain/0/backend/vbd/1/51712/state)" = 4 ] || fail "the parked disk has left state 4"
+xenstore-read /local/domain/0/backend/vbd/1/51712/error | grep -q "10 worker processes in a row died by signal 9" || fail "error does not say why"
+kill -0 $b || fail "the guest did not wait"
+perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un($ARGV[0])) or die "$ARGV[0]: $!";
+	syswrite $s, "{\"cmd\":\"resume\",\"domid\":1,\"devid\":51712}\n"; print scalar <$s>' "$fabric/pvbackd.sock" | grep -q '"ok":true' || fail "resume"
+wait $b || fail "the guest's I/O after it was parked"
+[ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] || fail "parked: $(cat bench.json)"
+! xenstore-read /local/domain/0/backend/vbd/1/51712/error 2>/dev/null || fail "error is left"
+run pvl --host "local:$fabric" destroy g
+backd_stop
+echo "PASS: $total workers killed, one disk parked and resumed, no error, no wrong byte"
