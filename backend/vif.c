@@ -211,16 +211,20 @@ static int probe(struct device *d, struct pvb_error *err)
 static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fds, struct pvb_error *err)
 {
 	struct vif *v = vif_of(d);
-	int rc = vif_read_config(v, err);
+	int rc = d->resuming ? 0 : vif_read_config(v, err);
 
 	if (rc == 0)
 		rc = prepare(v, err);
 	if (rc < 0)
 		return rc;
-	v->up = true;
-	look_at_link(v);
-	v->tx = v->cfg.tx;
-	v->rx = v->cfg.rx;
+	if (!d->resuming) {
+		v->up = true;
+		look_at_link(v);
+		v->tx = v->cfg.tx;
+		v->rx = v->cfg.rx;
+	}
+	v->cfg.tx = v->tx; /* they may have changed */
+	v->cfg.rx = v->rx;
 	snprintf(d->place, sizeof(d->place), "%s", port_switch_name(v->port));
 	m->u.attach_nic.cfg = v->cfg;
 	m->u.attach_nic.queues = v->max_queues;
@@ -229,6 +233,11 @@ static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fd
 	memcpy(fds, v->fds, v->nr_fds * sizeof(int));
 	*nr_fds = v->nr_fds;
 	return 0;
+}
+
+static bool resumes(const struct device *d)
+{
+	return true;
 }
 
 static void nothing(struct device *d)
@@ -279,6 +288,7 @@ static void look(struct device *d)
 	v->tx = tx;
 	v->rx = rx;
 	v->multicast_control = multicast;
+	d->connect.nif.multicast_control = multicast; /* for the next worker */
 	device_ipc(d, &m, IPC_NIC);
 	m.u.nic.tx = tx;
 	m.u.nic.rx = rx;
@@ -346,6 +356,7 @@ const struct device_ops vif_ops = {
 	.found = found,
 	.probe = probe,
 	.attach = attach,
+	.resumes = resumes,
 	.info = info,
 	.read_front = vif_read_front,
 	.before_connect = before_connect,

@@ -91,3 +91,8 @@ backd_stop() {
 	wait "$backd" || fail "pvbackd ended with status $?: $(tail -n 3 pvbackd.log)"
 	backd=""
 }
+# killer SECONDS: kills each worker, after a random part of these
+killer() {
+	# shellcheck disable=SC2016 # perl's variables
+	exec perl -e 'for (1 .. 4000) { select undef, undef, undef, rand $ARGV[1]; kill 9, split /\s+/, `pgrep -P $ARGV[0]` }' "$backd" "$1"
+}

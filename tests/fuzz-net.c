@@ -288,6 +288,7 @@ static void connect_as(unsigned how, uint32_t start)
 		side_new(&rx[q], 2 * q + 1, sizeof(struct netif_rx_request), start);
 		free(journals[q]);
 		MUST(journals[q] = aligned_alloc(PVB_PAGE_SIZE, nif_journal_bytes()));
+		memset(journals[q], 0, nif_journal_bytes());
 	}
 	conn.ctrl_port = 30;
 	side_new(&ctrl, 2 * QUEUES, sizeof(struct xen_netif_ctrl_request), start);

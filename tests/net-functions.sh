@@ -52,3 +52,13 @@ not_there() { ! there "$1"; }
 any_tap() { ip -brief link | grep '^vif'; }
 no_tap() { ! any_tap; }
 no_taps() { until_true 5 no_tap || { any_tap; fail "TAPs are left"; }; }
+net=$(cd "$(dirname "$0")" && pwd)/net-tool.py # taken before anybody changes the directory
+# transfer WHERE HOST WHAT: fetch the big file and compare
+transfer() {
+	local t=$EPOCHREALTIME
+
+	$1 python3 "$net" fetch "$2" got || fail "$3: no transfer"
+	[ "$(sha256sum <got)" = "$(sha256sum <big)" ] || fail "$3: the sums differ"
+	[ -z "$show" ] || awk -v a="$t" -v b="$EPOCHREALTIME" -v n="$(stat -c %s big)" -v w="$3" \
+		'BEGIN { printf "   %s: %d MiB by TCP, equal SHA-256, %.0f MiB/s with everything\n", w, n / 1048576, n / 1048576 / (b - a) }'
+}

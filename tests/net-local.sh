@@ -10,54 +10,6 @@ set -euo pipefail
 # shellcheck source=tests/net-functions.sh
 . "$(dirname "$0")/net-functions.sh"
 
-cat >net.py <<-'END'
-	# serve FILE | fetch HOST FILE: a file over TCP.  ping HOST COUNT SECONDS: as ping(8), which may not be installed
-	import os, socket, struct, sys, time
-	def ping(host, count, limit):
-	    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-	    s.connect((host, 0))
-	    times = []
-	    for seq in range(count):
-	        body = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xffff, seq) + bytes(56)
-	        total = sum(struct.unpack("!32H", body))
-	        total = (total & 0xffff) + (total >> 16)
-	        body = body[:2] + struct.pack("!H", 0xffff & ~((total & 0xffff) + (total >> 16))) + body[4:]
-	        began = time.monotonic()
-	        s.send(body)
-	        while (left := began + limit - time.monotonic()) > 0:
-	            s.settimeout(left)
-	            try:
-	                got = s.recv(2048)[20:]
-	            except OSError:
-	                break
-	            if got[0] == 0 and got[4:8] == body[4:8]:
-	                times.append((time.monotonic() - began) * 1000)
-	                break
-	    print(f"{host}: {count} sent, {len(times)} answered, {min(times, default=0):.2f} to {max(times, default=0):.2f} ms")
-	    sys.exit(len(times) != count)
-	if sys.argv[1] == "ping":
-	    ping(sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
-	elif sys.argv[1] == "serve":
-	    s = socket.create_server(("0.0.0.0", 7777))
-	    open("serving", "w").close()
-	    while True:
-	        c, _ = s.accept()
-	        with c, open(sys.argv[2], "rb") as f:
-	            c.sendfile(f)
-	else:
-	    with socket.create_connection((sys.argv[2], 7777), 10) as c, open(sys.argv[3], "wb") as f:
-	        while data := c.recv(1 << 20):
-	            f.write(data)
-END
-# transfer WHERE HOST WHAT: fetch the big file and compare
-transfer() {
-	local t=$EPOCHREALTIME
-
-	$1 python3 net.py fetch "$2" got || fail "$3: no transfer"
-	[ "$(sha256sum <got)" = "$(sha256sum <big)" ] || fail "$3: the sums differ"
-	[ -z "$show" ] || awk -v a="$t" -v b="$EPOCHREALTIME" -v n="$(stat -c %s big)" -v w="$3" \
-		'BEGIN { printf "   %s: %d MiB by TCP, equal SHA-256, %.0f MiB/s with everything\n", w, n / 1048576, n / 1048576 / (b - a) }'
-}
 
 title "The bus, the back ends."
 backd_start
@@ -91,14 +43,14 @@ done
 
 title "Ping: host to guest, guest to guest over the bridge, guest to guest over the switch."
 # the bridge's ports take part as soon as their carrier is known
-for ((i = 0; i < 50; i++)); do ! python3 net.py ping 10.9.0.11 1 0.2 >/dev/null 2>&1 || break; done
-run python3 net.py ping 10.9.0.11 3 5
-run in_guest one python3 net.py ping 10.9.0.12 3 5
-run in_guest one python3 net.py ping 10.8.0.12 3 5
+for ((i = 0; i < 50; i++)); do ! python3 "$net" ping 10.9.0.11 1 0.2 >/dev/null 2>&1 || break; done
+run python3 "$net" ping 10.9.0.11 3 5
+run in_guest one python3 "$net" ping 10.9.0.12 3 5
+run in_guest one python3 "$net" ping 10.8.0.12 3 5
 
 title "A file of 32 MiB over TCP."
 head -c 32M /dev/urandom >big
-nsenter --net="$dir/netns-one" python3 net.py serve big >/dev/null 2>&1 & # nsenter becomes it
+nsenter --net="$dir/netns-one" python3 "$net" serve big >/dev/null 2>&1 & # nsenter becomes it
 holders+=($!)
 await 5 test -e serving
 transfer "" 10.9.0.11 "guest -> host, TAP"
@@ -106,7 +58,7 @@ transfer "in_guest two" 10.9.0.11 "guest -> guest, TAPs and bridge"
 transfer "in_guest two" 10.8.0.11 "guest -> guest, switch"
 rm serving
 stop "${holders[0]}"
-python3 net.py serve big >/dev/null 2>&1 &
+python3 "$net" serve big >/dev/null 2>&1 &
 holders+=($!)
 await 5 test -e serving
 transfer "in_guest one" 10.9.0.1 "host -> guest, TAP"

@@ -329,6 +329,7 @@ int rnic_attach(struct rnic *n, const struct nif_connect *c, struct pvb_error *e
 		free(n->journals[i]);
 		n->journals[i] = aligned_alloc(PVB_PAGE_SIZE, nif_journal_bytes());
 		assert_non_null(n->journals[i]);
+		memset(n->journals[i], 0, nif_journal_bytes());
 	}
 	return nif_connect(n->nif, c, n->journals, err);
 }

@@ -20,11 +20,6 @@ bench() { pvguest --hv "local:$fabric:1" --disk "$1" --bench "$2" --json "${@:3}
 member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
 errors() { grep -o '"errors": [0-9]*' bench.json | awk '{ n += $2 } END { print n }'; }
 went_on() { grep -c "goes on, after" pvbackd.log || true; }
-# killer SECONDS: kills each worker, after a random part of these
-killer() {
-	# shellcheck disable=SC2016 # perl's variables
-	exec perl -e 'for (1 .. 4000) { select undef, undef, undef, rand $ARGV[1]; kill 9, split /\s+/, `pgrep -P $ARGV[0]` }' "$backd" "$1"
-}
 
 total=0
 for how in "xvda op=randrw qd=16 bs=4k" "xvda op=randrw qd=32 bs=512 --queues 4" "xvdb op=randrw qd=64 bs=64k --queues 2" \

@@ -476,8 +476,9 @@ static void the_worker_dies(void **state)
 	status = kill(atoi(line), SIGKILL);
 	assert_int_equal(status, 0);
 	UNTIL(log_has("died by signal 9"));
-	UNTIL(log_count("Connected (rings are mapped)") == 2); /* our front end begins anew by itself */
-	UNTIL(live(0));
+	UNTIL(log_has("goes on, after"));
+	assert_true(live(0));
+	assert_string_equal(key_of(e.g[0].back, "error"), "");
 	take_away(0);
 }
 

@@ -133,7 +133,7 @@ static void tell_port(struct nif *nif)
 {
 	const struct nif_connect *c = &nif->c;
 	struct port_offers offers = { .queues = c->nr_queues, .csum4 = c->csum4, .csum6 = c->csum6, .gso4 = c->gso4,
-				      .gso6 = c->gso6, .sg = c->sg };
+				      .gso6 = c->gso6, .sg = c->sg, .again = nif->queues[0].again };
 
 	port_connected(nif->port, &offers);
 }
@@ -276,6 +276,32 @@ static void add_pool(struct nif_queue *q, const char *what, uint32_t ref, uint32
 			    strerror(-rc));
 }
 
+/* Another process served this queue and died: its journal says how far it was. */
+static int go_on(struct nif_queue *q, struct nif_journal *j, struct pvb_error *err)
+{
+	struct pvb_ring *const ring[NIFJ_NR_DIRS] = { &q->tx.ring, &q->rx.ring };
+	struct nifj_recovery found;
+	int rc = nifj_open(j, nif_journal_bytes(), err);
+
+	for (unsigned dir = 0; dir < NIFJ_NR_DIRS && rc == 0; dir++) {
+		struct pvb_ring *r = ring[dir];
+
+		rc = nifj_recover(j, dir, pvb_ring_load(&r->sh->rsp_prod), &found, err);
+		if (rc < 0)
+			break;
+		r->prod = r->pushed = found.put_from;
+		nifj_push(j, dir, r, found.put_to); /* the event comes when all is ready */
+		r->cons = found.cons;
+		nifj_taken(j, dir, r->cons);
+	}
+	if (rc < 0)
+		return rc;
+	q->j = j;
+	q->again = true;
+	gref_restore(q);
+	return 0;
+}
+
 static int queue_connect(struct nif_queue *q, void *journal, struct pvb_error *err)
 {
 	struct nif *nif = q->nif;
@@ -292,7 +318,12 @@ static int queue_connect(struct nif_queue *q, void *journal, struct pvb_error *e
 			      &q->rx.ring, err);
 	if (rc < 0)
 		return rc;
-	nifj_init(journal, nif->generation, q->tx.ring.cons, q->rx.ring.cons);
+	if (((struct nif_journal *)journal)->magic != 0)
+		rc = go_on(q, journal, err);
+	else
+		nifj_init(journal, nif->generation, q->tx.ring.cons, q->rx.ring.cons);
+	if (rc < 0)
+		return rc;
 	q->j = journal;
 	q->rx.heard = q->rx.ring.cons;
 	rc = bind_port(nif, tx_port, on_tx_event, q, &q->tx.event, err);
@@ -388,6 +419,16 @@ static int connect_all(struct nif *nif, void *const *journals, struct pvb_error 
 	return rc;
 }
 
+/* Who died may have shown responses without the event. */
+static void tell_front(struct nif_queue *q)
+{
+	if (!q->again)
+		return;
+	pvb_event_notify(q->tx.event);
+	if (q->rx.event)
+		pvb_event_notify(q->rx.event);
+}
+
 int nif_connect(struct nif *nif, const struct nif_connect *c, void *const *journals, struct pvb_error *err)
 {
 	int rc;
@@ -416,6 +457,10 @@ int nif_connect(struct nif *nif, const struct nif_connect *c, void *const *journ
 	relist(nif->ctx);
 	tell_port(nif);
 	nif_run(nif->ctx); /* stock front ends may have queued before we came */
+	for (unsigned i = 0; i < nif->nr_queues; i++)
+		tell_front(&nif->queues[i]);
+	if (nif->ctrl.event && nif->queues[0].again)
+		pvb_event_notify(nif->ctrl.event);
 	return 0;
 }
 

@@ -95,6 +95,24 @@ int gref_add(struct nif_queue *q, const struct xen_netif_gref *list, unsigned nr
 	return rc;
 }
 
+void gref_restore(struct nif_queue *q)
+{
+	static const uint64_t flags = NIFJ_GREF_USED | NIFJ_GREF_READONLY;
+	uint64_t *word = q->j->gref;
+
+	/* the table is told to the journal as it grows, and never overtakes what is still to be read */
+	for (unsigned i = 0; i < NIFJ_GREFS; i++) {
+		struct xen_netif_gref g = { .ref = (uint32_t)(word[i] & ~flags),
+					    .flags = word[i] & NIFJ_GREF_READONLY ? XEN_NETIF_CTRLF_GREF_readonly : 0 };
+		uint32_t bad;
+
+		if ((word[i] & NIFJ_GREF_USED) && gref_add(q, &g, 1, NIFJ_GREFS, &bad) < 0)
+			nif_refused(q->nif, "queue %u: grant %u was mapped, and can not be mapped again", q->id, g.ref);
+	}
+	for (unsigned i = gref_count(q->grefs); i < NIFJ_GREFS; i++)
+		word[i] = 0;
+}
+
 /* Close the gap in the chain of buckets. */
 static void remove_bucket(struct gref_table *t, unsigned gap)
 {

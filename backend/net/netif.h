@@ -101,8 +101,10 @@ void *nif_owner(const struct nif *nif);
 const struct nif_config *nif_config(const struct nif *nif);
 void nif_free(struct nif *nif);             /* disconnects; closes the port; NULL is fine */
 size_t nif_journal_bytes(void);             /* of one queue */
-/* Map the rings, bind the ports, start.  journals: nr_queues mappings, which stay the caller's. On failure nothing is
- * left. */
+/* Map the rings, bind the ports, start.  journals: nr_queues mappings, which stay the caller's.  Zeroed: the rings begin, or
+ * go on where they were drained.  Left by a process that died: what it had answered and perhaps not shown is shown, what it
+ * had taken is taken again, and the front end hears an event; hash, multicast list and standing maps are as they were;
+ * -EPROTO if a journal and its rings contradict each other.  On failure nothing is left but what the journals say. */
 int nif_connect(struct nif *nif, const struct nif_connect *c, void *const *journals, struct pvb_error *err);
 bool nif_connected(const struct nif *nif);
 /* At once: nothing is in flight between two passes. Held frames are dropped. Idempotent. */

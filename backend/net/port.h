@@ -35,6 +35,7 @@ struct port_offers {
 	bool csum4, csum6;     /* the guest takes blank checksums */
 	bool gso4, gso6;
 	bool sg;               /* frames of more than a page */
+	bool again;            /* the guest of before, which knows nothing of another worker: what waits for it is still wanted */
 };
 
 /* What the supervisor knows about the NIC when it prepares its port. */

@@ -222,7 +222,8 @@ static void tap_connected(struct port *p, const struct port_offers *offers)
 	tap->active = offers->queues < tap->nr_queues ? offers->queues : tap->nr_queues;
 	for (unsigned i = 0; i < tap->nr_queues; i++) {
 		tap_attach(tap->queue[i].fd, i < tap->active);
-		tap_drain(tap->queue[i].fd);
+		if (!offers->again)
+			tap_drain(tap->queue[i].fd);
 	}
 	tap_offload(tap->queue[0].fd, offload(offers));
 	for (unsigned i = 0; i < tap->nr_queues; i++)
