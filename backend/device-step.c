@@ -88,7 +88,7 @@ static void step_init_wait(struct device *d, enum pvb_state front)
 	}
 	if (device_step_resume(d) || !(d->ops->ready & 1u << front) || !hotplug_done(d))
 		return;
-	if (d->phase == DEV_NEW)
+	if (d->phase == DEV_NEW && !d->pause)
 		device_attach(d);
 	else if (d->phase == DEV_ATTACHED)
 		device_connect(d);

@@ -11,6 +11,9 @@
 #include "log.h"
 #include "supervisor.h"
 
+#define FENCE_LOOK_MS 2
+#define FENCE_SAY_MS 1000
+
 const char *const device_phase_name[] = { "new", "attaching", "attached", "connecting", "connected", "disconnecting" };
 
 const struct device_ops *device_ops_of(const char *kind)
@@ -287,6 +290,49 @@ static int tell_worker(struct device *d, const struct ipc_msg *m, const int *fds
 	return rc == -EPIPE || rc == -ECONNRESET || rc == -ENOTCONN || rc == -EAGAIN ? 0 : rc;
 }
 
+static void pause_over(void *arg)
+{
+	device_step(arg);
+}
+
+/* device_step() comes again in ms. */
+static void look_again(struct device *d, unsigned ms)
+{
+	if (!d->pause && pvb_loop_timer(d->sup->loop, ms, pause_over, d, &d->pause) < 0)
+		device_log(d, LOG_LEVEL_ERR, "no memory for a timer");
+}
+
+/* What a dead worker has begun goes on without it: see lock.c. */
+static void wait_for_fence(struct device *d)
+{
+	uint64_t now = pvb_now_ms();
+
+	if (!d->unfenced)
+		d->unfenced = now;
+	else if (now - d->unfenced >= FENCE_SAY_MS && !d->fence_said) {
+		d->fence_said = true;
+		device_log(d, LOG_LEVEL_WARN, "waits for I/O that its dead worker has begun");
+	}
+	if (!d->resuming)
+		device_detach(d);
+	look_again(d, FENCE_LOOK_MS);
+}
+
+static int send_attach(struct device *d, struct ipc_msg *m, int *fds, unsigned nr_fds, struct pvb_error *err)
+{
+	int rc = d->stats ? 0 : make_stats(d, err);
+
+	if (rc == 0)
+		rc = guest_get(d->sup, d->id.front, d->place, &d->guest, err);
+	if (rc < 0)
+		return rc;
+	m->nr_fds = nr_fds;
+	fds[0] = d->stats_fd;
+	d->phase = DEV_ATTACHING;
+	rc = tell_worker(d, m, fds, 1 + nr_fds);
+	return rc < 0 ? pvb_err(err, rc, "worker: %s", strerror(-rc)) : 0;
+}
+
 /* Open what it stands for and give it to the worker. */
 void device_attach(struct device *d)
 {
@@ -298,25 +344,19 @@ void device_attach(struct device *d)
 
 	device_ipc(d, &m, IPC_ATTACH);
 	rc = d->ops->attach(d, &m, fds + 1, &nr_fds, &err);
-	if (rc == 0 && !d->stats)
-		rc = make_stats(d, &err);
-	if (rc == 0) {
-		rc = guest_get(d->sup, d->id.front, d->place, &d->guest, &err);
-		if (rc == -EAGAIN) { /* the last worker is ending: its death makes us look again */
-			if (!d->resuming)
-				device_detach(d);
-			return;
-		}
+	if (rc == -EAGAIN) {
+		wait_for_fence(d);
+		return;
 	}
+	d->unfenced = 0;
+	d->fence_said = false;
 	if (rc == 0) {
-		m.nr_fds = nr_fds;
-		fds[0] = d->stats_fd;
-		d->phase = DEV_ATTACHING;
-		rc = tell_worker(d, &m, fds, 1 + nr_fds);
-		if (rc < 0)
-			pvb_err(&err, rc, "worker: %s", strerror(-rc));
+		rc = send_attach(d, &m, fds, nr_fds, &err);
+		ipc_close_fds(fds + 1, nr_fds); /* the worker's are the last: see lock.c */
 	}
-	if (rc < 0)
+	if (rc == -EAGAIN && !d->resuming)
+		device_detach(d); /* the last worker is ending: its death makes us look again */
+	if (rc < 0 && rc != -EAGAIN)
 		device_fail(d, "%s", err.text);
 }
 
@@ -509,11 +549,6 @@ static unsigned pause_ms(unsigned deaths)
 	return n == 0 ? 0 : n < 10 ? 10u << n : 5000;
 }
 
-static void pause_over(void *arg)
-{
-	device_step(arg);
-}
-
 bool device_step_resume(struct device *d)
 {
 	if (!d->resuming)
@@ -547,8 +582,8 @@ static void park(struct device *d, const char *how)
 	device_set_text(d, d->ops->error, text);
 }
 
-/* The guest's rings, and the journal of what is in flight, are where they were.  All I/O of the dead process is over: the
- * kernel lets nobody wait for a process before that. */
+/* The guest's rings, and the journal of what is in flight, are where they were.  What the dead process had begun may still
+ * be going on: device_attach() waits for that. */
 static void resume(struct device *d, const char *how)
 {
 	uint64_t now = pvb_now_ms();
@@ -561,8 +596,8 @@ static void resume(struct device *d, const char *how)
 	d->guest = NULL;
 	if (d->deaths >= DEATHS_MAX)
 		park(d, how);
-	else if (pvb_loop_timer(d->sup->loop, pause_ms(d->deaths), pause_over, d, &d->pause) < 0)
-		device_log(d, LOG_LEVEL_ERR, "no memory for a timer");
+	else
+		look_again(d, pause_ms(d->deaths));
 }
 
 void device_worker_died(struct device *d, const char *how)
@@ -579,6 +614,14 @@ void device_worker_died(struct device *d, const char *how)
 		device_step(d);
 		return;
 	}
+	if (d->state == PVB_INIT_WAIT && !d->failed && !d->broken && !d->sup->stopping && d->deaths < DEATHS_MAX) {
+		d->deaths++; /* before it served anything: once more from the start */
+		d->phase = DEV_NEW;
+		device_detach(d);
+		look_again(d, pause_ms(d->deaths));
+		return;
+	}
+	d->deaths = 0;
 	d->phase = DEV_NEW; /* the kernel has unmapped and unbound for it */
 	device_detach(d);
 	d->broken = true; /* nothing will be answered: do not wait for the front end to finish */

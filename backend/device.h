@@ -56,7 +56,8 @@ struct device_ops {
 	void (*found)(struct device *d);
 	/* Before state 2: publish what the front end may choose from.  -ENOENT: the directory is gone. */
 	int (*probe)(struct device *d, struct pvb_error *err);
-	/* Open what it stands for, unless d->resuming: then it is open.  Fills the message, d->place, and descriptors (which stay the user's). */
+	/* Open what it stands for, unless d->resuming: then it is open.  Fills the message, d->place, and descriptors (which
+	 * are closed when sent).  -EAGAIN: an earlier worker's I/O still goes on, asked again soon. */
 	int (*attach)(struct device *d, struct ipc_msg *m, int fds[IPC_MAX_FDS - 1], unsigned *nr_fds, struct pvb_error *err);
 	/* Can another worker go on where one died?  NULL: no. */
 	bool (*resumes)(const struct device *d);
@@ -115,6 +116,8 @@ struct device {
 	bool resuming;               /* connected, and its worker died: another one is to go on */
 	struct pvb_source *pause;    /* before the next one, if many die */
 	unsigned deaths;             /* of workers, in a row */
+	uint64_t unfenced;           /* ms: since when it waits for a dead worker's I/O; 0: it does not */
+	bool fence_said;
 	uint64_t died, connected;    /* ms, the last one */
 	bool parked;                 /* too many: nobody goes on until told to */
 	void *stats;                 /* the worker's counters; NULL: none */

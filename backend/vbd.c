@@ -27,13 +27,15 @@ static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fd
 		if (rc == 0)
 			rc = disk_prepare(v->target, v->readonly, v->fds, &v->nr_fds, v->identity, err);
 	}
+	if (rc == 0 && !vbd_fenced(v))
+		rc = -EAGAIN;
+	if (rc == 0)
+		rc = vbd_fds_for_worker(v, fds, nr_fds, err);
 	if (rc < 0)
 		return rc;
 	m->u.attach.cfg = v->cfg;
 	m->u.attach.direct_io_safe = v->direct_io_safe;
 	snprintf(m->u.attach.target, sizeof(m->u.attach.target), "%s", v->target->text);
-	memcpy(fds, v->fds, v->nr_fds * sizeof(int));
-	*nr_fds = v->nr_fds;
 	return 0;
 }
 

@@ -45,4 +45,8 @@ int vbd_lock(struct vbd *v, struct pvb_error *err);
 /* Would it be -EBUSY now?  Changes nothing. */
 int vbd_lock_check(struct vbd *v, struct pvb_error *err);
 void vbd_unlock(struct vbd *v);
+/* Its image for a worker: descriptors to be sent and closed.  0 or an error, then there are none. */
+int vbd_fds_for_worker(const struct vbd *v, int *fds, unsigned *nr_fds, struct pvb_error *err);
+/* Is all that an earlier worker has begun over?  Only that makes it safe to write again. */
+bool vbd_fenced(const struct vbd *v);
 #endif

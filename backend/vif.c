@@ -2,6 +2,7 @@
 /* vif.c: one synthetic NIC: what device.c asks of it.  Its port is prepared before state 2 and kept until its
  * directory is gone; the worker has it while attached. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -230,8 +231,14 @@ static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fd
 	m->u.attach_nic.queues = v->max_queues;
 	snprintf(m->u.attach_nic.ifname, sizeof(m->u.attach_nic.ifname), "vif%u.%u", d->id.front, d->id.devid);
 	snprintf(m->u.attach_nic.target, sizeof(m->u.attach_nic.target), "%s", v->port->text);
-	memcpy(fds, v->fds, v->nr_fds * sizeof(int));
-	*nr_fds = v->nr_fds;
+	for (*nr_fds = 0; *nr_fds < v->nr_fds; ++*nr_fds) {
+		fds[*nr_fds] = fcntl(v->fds[*nr_fds], F_DUPFD_CLOEXEC, 0);
+		if (fds[*nr_fds] < 0) {
+			rc = -errno;
+			ipc_close_fds(fds, *nr_fds);
+			return pvb_err(err, rc, "its port for its worker: %s", strerror(-rc));
+		}
+	}
 	return 0;
 }
 

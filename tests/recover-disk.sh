@@ -58,6 +58,35 @@ perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_u
 wait $b || fail "the guest's I/O after it was parked"
 [ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] || fail "parked: $(cat bench.json)"
 ! xenstore-read /local/domain/0/backend/vbd/1/51712/error 2>/dev/null || fail "error is left"
+# What a dead worker has begun holds its open file; so does this one's borrower.  Nobody goes on before it is let go.
+fence_holds() { grep -q "waits for I/O that its dead worker has begun" pvbackd.log; }
+before=$(went_on)
+bench xvda "op=randrw qd=4 bs=4k verify=1 time=4" >bench.json &
+b=$!
+serves() { worker=$(pgrep -n -P "$backd") && readlink "/proc/$worker/fd/"* | grep -qx "$dir/a.img"; }
+await 20 serves
+python3 - "$worker" "$dir/a.img" <<-'END' &
+	import ctypes, os, signal, sys, time
+	worker, image = int(sys.argv[1]), sys.argv[2]
+	libc, p = ctypes.CDLL(None, use_errno=True), os.pidfd_open(worker)
+	fds = [int(n) for n in os.listdir(f"/proc/{worker}/fd") if os.readlink(f"/proc/{worker}/fd/{n}") == image]
+	mine = [libc.syscall(438, p, n, 0) for n in fds]  # pidfd_getfd
+	assert mine and min(mine) >= 0, (fds, mine, ctypes.get_errno())
+	os.kill(worker, signal.SIGKILL)
+	open("borrowed", "w").close()
+	while os.path.exists("borrowed"):
+	    time.sleep(0.05)
+END
+holders=($!)
+await 20 fence_holds
+[ "$(went_on)" = "$before" ] || fail "another worker went on beside the I/O of the one before"
+rm borrowed
+wait "${holders[0]}" || fail "the worker's image can not be borrowed"
+holders=()
+wait $b || fail "the guest's I/O after the fence"
+[ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] || fail "fence: $(cat bench.json)"
+[ "$(went_on)" -gt "$before" ] || fail "nobody went on when the I/O was over"
+
 run pvl --host "local:$fabric" destroy g
 backd_stop
 echo "PASS: $total workers killed, one disk parked and resumed, no error, no wrong byte"
