@@ -24,7 +24,7 @@ for g in one two; do
 	in_guest $g ip link set eth1 up
 done
 index=$(cat "/sys/class/net/vif$id.0/ifindex" 2>/dev/null || ip -o link show "vif$id.0" | cut -d: -f1)
-head -c 48M /dev/urandom >big
+head -c 24M /dev/urandom >big
 went_on() { grep -c "goes on, after" pvbackd.log || true; }
 answers() { in_guest one python3 "$net" ping 10.9.1.1 1 1 && in_guest one python3 "$net" ping 10.8.0.12 1 1; }
 await 20 answers
@@ -44,7 +44,7 @@ round() {
 	stop "${holders[1]}"
 	stop "${holders[0]}"
 	holders=()
-	echo "$4: $(($(went_on) - before)) devices went on, 3 x 48 MiB, equal SHA-256"
+	echo "$4: $(($(went_on) - before)) devices went on, 3 x 24 MiB, equal SHA-256"
 	await 20 answers
 }
 one="nsenter --net=$dir/netns-one"
