@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "keep.h"
 #include "log.h"
 #include "supervisor.h"
 
@@ -155,6 +156,7 @@ static void step_closing(struct device *d, enum pvb_state front)
 	if (d->phase == DEV_DISCONNECTING || d->phase == DEV_ATTACHING)
 		return; /* the worker's answer comes back here */
 	device_detach(d);
+	keep_drop(d); /* of an earlier pvbackd, if nobody could go on with it */
 	d->impatient = false;
 	device_move_state(d, PVB_CLOSED, "all is let go");
 	d->step_again = true;
@@ -243,8 +245,11 @@ static void step_once(struct device *d)
 	d->state = back;
 	if (front != PVB_INITIALISING)
 		d->hopeless = false;
-	if (!d->seen && back > PVB_INITIALISING)
+	if (!d->seen && back > PVB_INITIALISING) {
 		d->ops->found(d);
+		if (back == PVB_CONNECTED || back == PVB_CLOSING)
+			device_adopt(d);
+	}
 	d->seen = true;
 	if (back == PVB_INITIALISING && d->probed)
 		back = PVB_UNKNOWN; /* another device, made in the place of this one before we looked */
@@ -296,6 +301,7 @@ void device_step(struct device *d)
 	if (d->gone) {
 		device_log(d, LOG_LEVEL_INFO, "removed");
 		device_detach(d);
+		keep_drop(d);
 		d->ops->gone(d);
 		supervisor_sweep(d->sup); /* later: whoever called may be walking the list */
 	}

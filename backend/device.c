@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "keep.h"
 #include "log.h"
 #include "supervisor.h"
 
@@ -186,8 +187,11 @@ int device_new(struct supervisor *sup, const struct pvb_device_id *id, const cha
 /* Give back what connecting took; the worker keeps the device. */
 static void let_go(struct device *d)
 {
-	if (d->journal_fd >= 0)
+	if (d->journal_fd >= 0) {
 		close(d->journal_fd);
+		if (!d->sup->stopping)
+			keep_drop(d);
+	}
 	d->journal_fd = -1;
 	d->ops->let_go(d);
 }
@@ -205,7 +209,7 @@ void device_detach(struct device *d)
 	}
 	d->guest = NULL;
 	d->phase = DEV_NEW;
-	d->resuming = d->parked = false;
+	d->resuming = d->adopted = d->parked = false;
 	if (d->stats)
 		munmap(d->stats, d->ops->stats_bytes);
 	d->stats = NULL;
@@ -343,7 +347,7 @@ void device_attach(struct device *d)
 	int rc;
 
 	device_ipc(d, &m, IPC_ATTACH);
-	rc = d->ops->attach(d, &m, fds + 1, &nr_fds, &err);
+	rc = keep_fenced(d) ? d->ops->attach(d, &m, fds + 1, &nr_fds, &err) : -EAGAIN;
 	if (rc == -EAGAIN) {
 		wait_for_fence(d);
 		return;
@@ -362,19 +366,25 @@ void device_attach(struct device *d)
 
 void device_send_connect(struct device *d)
 {
+	struct pvb_error err = { 0 };
 	struct ipc_msg m;
-	int rc;
+	int rc, fd;
 
-	if (!d->resuming)
-		d->journal_fd = new_memfd("pvbackd-journal", d->ops->journal_bytes(&d->connect));
-	if (d->journal_fd < 0) {
-		device_fail(d, "journal: %s", strerror(errno));
+	rc = d->resuming ? 0 : keep_new(d, d->ops->journal_bytes(&d->connect), &err);
+	if (rc < 0) {
+		device_fail(d, "%s", err.text);
+		return;
+	}
+	fd = keep_fd_for_worker(d);
+	if (fd < 0) {
+		device_fail(d, "journal: %s", strerror(-fd));
 		return;
 	}
 	device_ipc(d, &m, IPC_CONNECT);
 	m.u.connect = d->connect;
 	d->phase = DEV_CONNECTING;
-	rc = tell_worker(d, &m, &d->journal_fd, 1);
+	rc = tell_worker(d, &m, &fd, 1);
+	close(fd);
 	if (rc < 0)
 		device_fail(d, "worker: %s", strerror(-rc));
 }
@@ -471,7 +481,7 @@ static void connected(struct device *d, const struct ipc_msg *m, const char *tex
 		d->phase = DEV_ATTACHED;
 		let_go(d);
 		if (d->resuming && pvb_state_read(d->sup->store, PVB_NO_TXN, d->back) == PVB_CLOSING) {
-			d->resuming = false; /* the front end has closed meanwhile, and nothing is there to go on with */
+			d->resuming = d->adopted = false; /* the front end has closed meanwhile, and nothing is there to go on with */
 			device_step(d);
 			return;
 		}
@@ -481,8 +491,8 @@ static void connected(struct device *d, const struct ipc_msg *m, const char *tex
 	d->phase = DEV_CONNECTED;
 	d->connected = pvb_now_ms();
 	if (d->resuming)
-		device_log(d, LOG_LEVEL_WARN, "goes on, after %llu ms", (unsigned long long)(pvb_now_ms() - d->died));
-	d->resuming = false;
+		device_log(d, d->adopted ? LOG_LEVEL_INFO : LOG_LEVEL_WARN, "goes on, after %llu ms", (unsigned long long)(pvb_now_ms() - d->died));
+	d->resuming = d->adopted = false;
 	d->state = pvb_state_read(d->sup->store, PVB_NO_TXN, d->back);
 	if (d->state == PVB_INIT_WAIT) {
 		if (still_meant(d))
@@ -551,15 +561,43 @@ static unsigned pause_ms(unsigned deaths)
 
 bool device_step_resume(struct device *d)
 {
+	struct pvb_error err = { 0 };
+	int rc = 0;
+
 	if (!d->resuming)
 		return false;
 	if (d->parked || d->pause)
 		return true;
-	if (d->phase == DEV_NEW)
+	if (d->phase == DEV_NEW) {
 		device_attach(d);
-	else if (d->phase == DEV_ATTACHED)
-		device_send_connect(d);
+	} else if (d->phase == DEV_ATTACHED) {
+		if (d->adopted) /* what this daemon has not taken yet */
+			rc = d->ops->before_connect(d, &err);
+		if (rc == 0)
+			device_send_connect(d);
+		else if (rc != -EAGAIN)
+			device_fail(d, "%s", err.text);
+	}
 	return true;
+}
+
+void device_adopt(struct device *d)
+{
+	struct pvb_error err = { 0 };
+	union ipc_connect now;
+	int rc;
+
+	if (pvb_state_read(d->sup->store, PVB_NO_TXN, d->front) != PVB_CONNECTED || !d->ops->outlives(d))
+		return;
+	rc = read_front(d, &now, &err);
+	if (rc == 0)
+		rc = keep_find(d, &now, &err);
+	if (rc == 0) {
+		d->probed = d->resuming = d->adopted = true;
+		d->died = pvb_now_ms();
+	} else if (rc != -ENOENT && rc != -EAGAIN) {
+		device_log(d, LOG_LEVEL_ERR, "can not be taken over from an earlier pvbackd: %s", err.text);
+	}
 }
 
 void device_unpark(struct device *d)

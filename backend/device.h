@@ -56,11 +56,13 @@ struct device_ops {
 	void (*found)(struct device *d);
 	/* Before state 2: publish what the front end may choose from.  -ENOENT: the directory is gone. */
 	int (*probe)(struct device *d, struct pvb_error *err);
-	/* Open what it stands for, unless d->resuming: then it is open.  Fills the message, d->place, and descriptors (which
+	/* Open what it stands for, unless it is open since a worker died.  Fills the message, d->place, and descriptors (which
 	 * are closed when sent).  -EAGAIN: an earlier worker's I/O still goes on, asked again soon. */
 	int (*attach)(struct device *d, struct ipc_msg *m, int fds[IPC_MAX_FDS - 1], unsigned *nr_fds, struct pvb_error *err);
 	/* Can another worker go on where one died?  NULL: no. */
 	bool (*resumes)(const struct device *d);
+	/* Is what it stands for still there for another pvbackd? */
+	bool (*outlives)(const struct device *d);
 	/* What the worker says of it when attached or later.  NULL, or what it did ("told ..."): it is killed. */
 	const char *(*info)(struct device *d, const struct ipc_msg *m);
 	/* The front end's keys, read and checked in the transaction t, in which its state asks for it; *c is zeroed
@@ -113,6 +115,7 @@ struct device {
 	char vm[64];                 /* identity of the VM, "" unknown */
 	union ipc_connect connect;   /* how it is connected */
 	int journal_fd;
+	bool adopted;                /* resuming, and it was an earlier pvbackd that connected it */
 	bool resuming;               /* connected, and its worker died: another one is to go on */
 	struct pvb_source *pause;    /* before the next one, if many die */
 	unsigned deaths;             /* of workers, in a row */
@@ -143,6 +146,8 @@ bool device_step_resume(struct device *d);
 void device_unpark(struct device *d);
 void device_ipc(const struct device *d, struct ipc_msg *m, enum ipc_type type); /* an empty message about it */
 void device_attach(struct device *d);
+/* Found connected: take it over from an earlier pvbackd if that has left what it takes. */
+void device_adopt(struct device *d);
 void device_connect(struct device *d);        /* reads the front end's keys first */
 void device_send_connect(struct device *d);   /* as d->connect says */
 /* Let go of the rings and keep all else (stopping the daemon, handing the image over). */

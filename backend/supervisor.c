@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "keep.h"
 #include "links.h"
 #include "log.h"
 #include "server.h"
@@ -127,6 +128,9 @@ static void on_backend(void *arg, const char *path)
 	}
 	for (unsigned i = 0; sup->o.kinds[i]; i++)
 		scan_kind(sup, sup->o.kinds[i]);
+	if (!sup->kept)
+		keep_sweep(sup);
+	sup->kept = true;
 }
 
 static void on_release(void *arg, const char *path)
@@ -229,6 +233,16 @@ static void default_socket(const struct supervisor *sup, const char *name, char 
 		snprintf(buf, len, "/run/pvbackd/%s%s", name, strcmp(name, "ctl") == 0 ? "" : ".sock");
 }
 
+static void keep_dir(const struct supervisor *sup, char *buf, size_t len)
+{
+	const char *dir = strncmp(sup->hv, "local:", 6) == 0 ? sup->hv + 6 : NULL;
+
+	if (dir)
+		snprintf(buf, len, "%.*s/pvbackd-journal", (int)strcspn(dir, ":"), dir);
+	else
+		snprintf(buf, len, "/run/pvbackd/journal");
+}
+
 static int open_sockets(struct supervisor *sup, struct pvb_error *err)
 {
 	char path[256];
@@ -244,6 +258,9 @@ static int open_sockets(struct supervisor *sup, struct pvb_error *err)
 		default_socket(sup, "metrics", path, sizeof(path));
 		rc = metrics_open(&sup->metrics, sup, sup->o.metrics ? sup->o.metrics : path, err);
 	}
+	keep_dir(sup, path, sizeof(path));
+	if (rc == 0) /* the control socket is ours: no other pvbackd is at work here */
+		keep_open(sup, path);
 	return rc;
 }
 
@@ -353,7 +370,7 @@ static void say_serving(const struct supervisor *sup)
 
 int supervisor_main(const struct sup_options *o)
 {
-	struct supervisor sup = { .o = *o, .signal_fd = -1 };
+	struct supervisor sup = { .o = *o, .signal_fd = -1, .keep_fd = -1 };
 	struct pvb_error err = { 0 };
 	int rc = start(&sup, &err);
 
@@ -364,6 +381,7 @@ int supervisor_main(const struct sup_options *o)
 	} else {
 		log_err("%s", err.text);
 	}
+	keep_close(&sup);     /* what is kept stays */
 	sup.stopping = false; /* nothing left to wait for */
 	while (sup.devices)
 		device_free(sup.devices);

@@ -84,6 +84,8 @@ struct supervisor {
 	struct pvb_watch *kinds[SUP_MAX_KINDS], *release;
 	struct pvb_source *sweep;
 	struct links *links;         /* news of interfaces; NULL: none */
+	int keep_fd;                 /* keep.c's directory; -1: none */
+	bool kept;                   /* its leftovers were looked for */
 	bool swept;                  /* leftovers of NICs were looked for */
 	bool stopping;
 };

@@ -126,6 +126,15 @@ int vbd_read_config(struct vbd *v, struct pvb_error *err)
 		v->cfg.barrier = v->dev.sup->o.barrier;
 		rc = read_options(v, v->direct_io_safe, err);
 	}
+	if (rc == 0 && v->found) { /* what its front end was promised, not what we would promise */
+		if (k[VBD_B_MAX_QUEUES].present)
+			v->max_queues = (unsigned)k[VBD_B_MAX_QUEUES].num;
+		if (k[VBD_B_MAX_RING_ORDER].present)
+			v->max_ring_order = (unsigned)k[VBD_B_MAX_RING_ORDER].num;
+		v->cfg.max_indirect = (unsigned)k[VBD_B_MAX_INDIRECT].num;
+		v->offer_persistent = k[VBD_B_PERSISTENT].num;
+		v->cfg.barrier = k[VBD_B_BARRIER].num;
+	}
 	pvb_nodes_free(k, VBD_B_NR);
 	return rc;
 }
@@ -179,6 +188,7 @@ int vbd_publish_limits(struct device *d, struct pvb_error *err)
 	const struct sup_options *o = &d->sup->o;
 	int rc;
 
+	v->found = false;
 	/* a target that makes no sense is told by the hotplug script or at connect; the defaults do until then */
 	if (vbd_read_config(v, err) < 0) {
 		v->max_queues = o->max_queues;

@@ -22,10 +22,11 @@ static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fd
 	struct vbd *v = vbd_of(d);
 	int rc = 0;
 
-	if (!d->resuming) {
+	if (!v->open) {
 		rc = vbd_read_config(v, err);
 		if (rc == 0)
 			rc = disk_prepare(v->target, v->readonly, v->fds, &v->nr_fds, v->identity, err);
+		v->open = rc == 0;
 	}
 	if (rc == 0 && !vbd_fenced(v))
 		rc = -EAGAIN;
@@ -37,6 +38,21 @@ static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fd
 	m->u.attach.direct_io_safe = v->direct_io_safe;
 	snprintf(m->u.attach.target, sizeof(m->u.attach.target), "%s", v->target->text);
 	return 0;
+}
+
+static void found(struct device *d)
+{
+	struct pvb_error err;
+
+	vbd_of(d)->found = true;
+	vbd_read_config(vbd_of(d), &err);
+}
+
+static bool outlives(const struct device *d)
+{
+	const struct vbd *v = (const struct vbd *)d;
+
+	return v->target && provider_find(v->target->provider)->outlives;
 }
 
 static bool resumes(const struct device *d)
@@ -53,6 +69,7 @@ static void detach(struct device *d)
 	ipc_close_fds(v->fds, v->nr_fds);
 	v->nr_fds = 0;
 	v->identity[0] = 0;
+	v->open = false;
 	target_free(v->target);
 	v->target = NULL;
 }
@@ -128,10 +145,11 @@ const struct device_ops vbd_ops = {
 	.ready = 1u << PVB_INITIALISED | 1u << PVB_CONNECTED,
 	.mounted = true,
 	.name = name,
-	.found = nothing,
+	.found = found,
 	.probe = vbd_publish_limits,
 	.attach = attach,
 	.resumes = resumes,
+	.outlives = outlives,
 	.info = info,
 	.read_front = vbd_read_front,
 	.before_connect = before_connect,

@@ -16,6 +16,8 @@ struct vbd {
 	struct target *target;
 	bool readonly, cdrom, direct_io_safe;
 	char identity[64];           /* of the image; "" = may be shared */
+	bool found;                  /* an earlier pvbackd has offered it */
+	bool open;                   /* fds and identity are its image's */
 	bool locked;
 	int fds[PROVIDER_MAX_FDS];
 	unsigned nr_fds;

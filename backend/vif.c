@@ -175,9 +175,15 @@ static void on_multicast(void *arg, const char *path)
 
 static void found(struct device *d)
 {
+	const struct pvb_key *key = &pvb_vif_back[VIF_B_MAX_QUEUES];
 	struct pvb_error err;
+	char path[200];
+	uint64_t offered;
 
+	snprintf(path, sizeof(path), "%s/%s", d->back, key->name);
 	vif_of(d)->max_queues = d->sup->o.max_nic_queues;
+	if (pvb_store_read_u64(d->sup->store, PVB_NO_TXN, path, key->min, key->max, &offered) == 0)
+		vif_of(d)->max_queues = (unsigned)offered; /* by an earlier pvbackd: its front end counts on it */
 	if (vif_read_config(vif_of(d), &err) == 0)
 		prepare(vif_of(d), &err);
 }
@@ -212,13 +218,14 @@ static int probe(struct device *d, struct pvb_error *err)
 static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fds, struct pvb_error *err)
 {
 	struct vif *v = vif_of(d);
-	int rc = d->resuming ? 0 : vif_read_config(v, err);
+	bool afresh = !d->resuming || d->adopted; /* not in the middle of a life that we have seen begin */
+	int rc = afresh ? vif_read_config(v, err) : 0;
 
 	if (rc == 0)
 		rc = prepare(v, err);
 	if (rc < 0)
 		return rc;
-	if (!d->resuming) {
+	if (afresh) {
 		v->up = true;
 		look_at_link(v);
 		v->tx = v->cfg.tx;
@@ -363,6 +370,7 @@ const struct device_ops vif_ops = {
 	.found = found,
 	.probe = probe,
 	.attach = attach,
+	.outlives = resumes,
 	.resumes = resumes,
 	.info = info,
 	.read_front = vif_read_front,

@@ -91,8 +91,33 @@ backd_stop() {
 	wait "$backd" || fail "pvbackd ended with status $?: $(tail -n 3 pvbackd.log)"
 	backd=""
 }
-# killer SECONDS: kills each worker, after a random part of these
+# backd_replaced killed|"killed with its workers"|stopped: pvbackd ends in this way and another comes; the log so far is in all.log
+backd_replaced() {
+	local workers
+
+	workers=$(pgrep -P "$backd" || true)
+	case $1 in
+	killed) kill -9 "$backd" ;;
+	"killed with its workers") kill -9 "$backd" ${workers:-} 2>/dev/null || true ;; # as words
+	stopped) kill "$backd" ;;
+	esac
+	wait "$backd" 2>/dev/null || true
+	cat pvbackd.log >>all.log
+	backd_again
+}
+# killer SECONDS [patient]: kills each worker, after a random part of these.  A patient one lets most of them go on and live for
+# a moment, however slow the machine is: who dies ten times in a row is parked.
 killer() {
 	# shellcheck disable=SC2016 # perl's variables
-	exec perl -e 'for (1 .. 4000) { select undef, undef, undef, rand $ARGV[1]; kill 9, split /\s+/, `pgrep -P $ARGV[0]` }' "$backd" "$1"
+	exec perl -e 'my ($pid, $max, $patient) = @ARGV;
+		sub went_on { open my $f, "<", "pvbackd.log"; scalar grep { /goes on, after/ } <$f> }
+		for my $n (1 .. 4000) {
+			select undef, undef, undef, rand $max;
+			my $before = went_on();
+			my @workers = split /\s+/, `pgrep -P $pid`;
+			kill 9, @workers;
+			next unless $patient && $n % 3;
+			for (1 .. 200) { last if !@workers || went_on() >= $before + @workers; select undef, undef, undef, 0.05 }
+			select undef, undef, undef, 0.25;
+		}' "$backd" "$@"
 }

@@ -412,6 +412,28 @@ static bool look_worker(bool first, char *why)
 	return first || same(&now, &worker_mark) || differ(why, "the worker", &now, &worker_mark);
 }
 
+static bool look_kill(int sig, char *why)
+{
+	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS;
+	pid_t pid = liars_worker();
+	char path[32], state = 0;
+
+	if (pid == 0 || kill(pid, sig) < 0)
+		return wrong(why, "the liar has no worker");
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	while (sig == SIGSTOP && state != 'T') { /* it may be in the middle of something */
+		FILE *f = fopen(path, "r");
+
+		if (f == NULL || fscanf(f, "%*d (%*[^)]) %c", &state) != 1 || pvb_now_ms() > until)
+			state = 0;
+		if (f != NULL)
+			fclose(f);
+		if (state == 0)
+			return wrong(why, "the liar's worker can not be stopped");
+	}
+	return true;
+}
+
 /* ---- the same, asked for ------------------------------------------------------------------------------------ */
 
 /* A guest that lies is busy, and on a machine with few processors that alone takes time from others: no back end can help
@@ -459,7 +481,7 @@ void stage_counter(const char *name, uint64_t least, uint64_t most)
 }
 void stage_worker_mark(void) { HERE_OR_ASK(look_worker(true, why), "worker-mark"); }
 void stage_worker_same(void) { HERE_OR_ASK(look_worker(false, why), "worker-same"); }
-void stage_worker_kill(int sig) { HERE_OR_ASK(kill(liars_worker(), sig) == 0, "worker-kill %d", sig); }
+void stage_worker_kill(int sig) { HERE_OR_ASK(look_kill(sig, why), "worker-kill %d", sig); }
 
 /* ---- domain 0 of Xen: answers ------------------------------------------------------------------------------ */
 
@@ -488,7 +510,7 @@ static bool answer(const char *question, char *why)
 	if (IS("counter") && arg != NULL && sscanf(arg, "%llu %llu %63s", &least, &most, name) == 3)
 		return look_counter(name, least, most, why);
 	if (IS("worker-kill") && arg != NULL)
-		return kill(liars_worker(), atoi(arg)) == 0;
+		return look_kill(atoi(arg), why);
 	if (IS("mark"))
 		look_mark();
 	else if (IS("rate") && arg != NULL)

@@ -29,7 +29,7 @@ for how in "xvda op=randrw qd=16 bs=4k" "xvda op=randrw qd=32 bs=512 --queues 4"
 	before=$(went_on)
 	bench "$disk" "$words verify=1 time=2" "${more[@]}" >bench.json &
 	b=$!
-	killer 0.5 &
+	killer 0.4 patient &
 	holders=($!)
 	wait $b || fail "$how"
 	[ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "$how: $(cat bench.json)"

@@ -38,7 +38,7 @@ round() {
 	holders=($!)
 	await 10 test -e serving
 	before=$(went_on)
-	killer 0.4 &
+	killer 0.3 patient &
 	holders+=($!)
 	for ((i = 0; i < 3; i++)); do transfer "$2" "$3" "$4"; done
 	stop "${holders[1]}"
@@ -52,8 +52,25 @@ round "$one" "" 10.9.1.2 "guest -> host"
 round "" "in_guest two" 10.9.2.1 "host -> guest"
 round "$one" "in_guest two" 10.8.0.11 "guest -> guest, switch"
 [ "$(went_on)" -ge 12 ] || fail "only $(went_on) times a device went on"
+# pvbackd itself, with and without them
+rm -f serving
+$one python3 "$net" serve big >/dev/null 2>&1 &
+holders=($!)
+await 10 test -e serving
+(for ((i = 0; i < 3; i++)); do transfer "" 10.9.1.2 "guest -> host" && transfer "in_guest two" 10.8.0.11 "guest -> guest, switch"; done) &
+t=$!
+for ((n = 1; n <= 6; n++)); do
+	backd_replaced "$([ $((n % 2)) = 0 ] && echo killed || echo killed with its workers)"
+	all_go_on() { [ "$(grep -c "goes on, after" pvbackd.log)" = 4 ]; }
+	await 20 all_go_on
+done
+wait $t || fail "transfers while pvbackd was replaced"
+stop "${holders[0]}"
+holders=()
+echo "pvbackd replaced $((n - 1)) times: 6 x 24 MiB, equal SHA-256"
+await 20 answers
 [ "$(ip -o link show "vif$id.0" | cut -d: -f1)" = "$index" ] || fail "the interface is another one"
-! grep "Closing (error)\|waits until told" pvbackd.log || fail "a NIC was given up"
+! cat all.log pvbackd.log | grep "Closing (error)\|waits until told\|was connected by" || fail "a NIC was given up"
 export XENSTORED_PATH=$fabric/store
 for d in 1/0 1/1 2/0 2/1; do
 	[ "$(xenstore-read /local/domain/0/backend/vif/$d/state)" = 4 ] || fail "vif $d has left state 4"

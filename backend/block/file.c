@@ -393,5 +393,5 @@ const struct provider file_provider = {
 	.name = "file",
 	.help = "PATH   a raw file or block device",
 	.keys = file_keys,
-	.reopens = true, .prepare = file_prepare, .open = file_open, .submit = file_submit, .refresh = file_refresh, .close = file_close,
+	.outlives = true, .reopens = true, .prepare = file_prepare, .open = file_open, .submit = file_submit, .refresh = file_refresh, .close = file_close,
 };

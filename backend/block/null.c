@@ -61,5 +61,5 @@ static void null_close(struct disk *disk)
 const struct provider null_provider = {
 	.name = "null",
 	.help = "size=BYTES   reads give zeroes, writes vanish",
-	.reopens = true, .prepare = null_prepare, .open = null_open, .submit = null_submit, .close = null_close,
+	.outlives = true, .reopens = true, .prepare = null_prepare, .open = null_open, .submit = null_submit, .close = null_close,
 };

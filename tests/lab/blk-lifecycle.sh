@@ -312,9 +312,34 @@ step_killed() {
 	disk_gone "$id" /run/pv1.img
 }
 
+# pvbackd itself, which takes its workers with it
+step_replaced() {
+	local id n fds=$backd_fds before
+
+	need pv1 pv2
+	id=$(guest_id pv1)
+	before=$(grep -c "vbd $id/51712 .*goes on" $log)
+	guest_fio pv2 15 && guest_fio pv1 20 || return
+	for ((n = 1; n <= 4; n++)); do
+		kill -9 $backd
+		wait $backd
+		backd_start
+		wait_for "[ \"\$(grep -c 'vbd $id/51712 .*goes on' $log)\" -ge $((before + n)) ]" 20 || return
+	done
+	kill $backd # and in peace
+	wait $backd || return
+	backd_start
+	backd_fds=$fds
+	wait_for "[ \"\$(grep -c 'vbd $id/51712 .*goes on' $log)\" -ge $((before + n)) ]" 20 || return
+	guest_fio_end pv2 || return
+	guest_fio_end pv1 || return
+	[ "$(xenstore-read "/local/domain/0/backend/vbd/$id/51712/state")" = 4 ] || { note "  it is not in state 4"; return 1; }
+	note "  pvbackd replaced $n times: $(grep -o "vbd $id/51712 .*goes on, after [0-9]* ms" $log | tail -n $n | grep -o '[0-9]* ms' | tr '\n' ' ')"
+}
+
 expected+=('refused' 'in use by domain')
 backd_start
-[ $# -gt 0 ] || set -- create rounds mounted paused missing readonly cdrom shared resize reboot save migrate destroy crash killed
+[ $# -gt 0 ] || set -- create rounds mounted paused missing readonly cdrom shared resize reboot save migrate destroy crash replaced killed
 failed=()
 for step; do
 	note "$step"

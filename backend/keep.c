@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* keep.c: see keep.h. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "bus/journal.h"
+#include "keep.h"
+#include "log.h"
+#include "supervisor.h"
+
+#define RECORD_MAGIC 0x3150454b42565021ull /* "!PVBKEP1" */
+#define NAME_MAX_LEN 64
+
+struct record {
+	uint64_t magic;
+	uint32_t journal_version, bytes;  /* bytes: of this struct */
+	uint64_t journal_bytes;
+	char vm[64];
+	union ipc_connect connect;
+};
+
+static void name_of(const struct device *d, const char *suffix, char buf[NAME_MAX_LEN])
+{
+	snprintf(buf, NAME_MAX_LEN, "%s-%u-%u%s", d->id.class, d->id.front, d->id.devid, suffix);
+}
+
+void keep_open(struct supervisor *sup, const char *dir)
+{
+	if (mkdir(dir, 0700) == 0 || errno == EEXIST)
+		sup->keep_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (sup->keep_fd < 0)
+		log_warn("%s: %s: guests' devices will not outlive this process", dir, strerror(errno));
+}
+
+void keep_close(struct supervisor *sup)
+{
+	if (sup->keep_fd >= 0)
+		close(sup->keep_fd);
+	sup->keep_fd = -1;
+}
+
+static int new_file(const struct device *d, const char *suffix)
+{
+	char name[NAME_MAX_LEN];
+
+	name_of(d, suffix, name);
+	unlinkat(d->sup->keep_fd, name, 0); /* never the same file again: an earlier worker may still have it */
+	return openat(d->sup->keep_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static int write_record(const struct device *d, size_t bytes)
+{
+	struct record r;
+	int fd = new_file(d, ""), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	memset(&r, 0, sizeof(r));
+	r.magic = RECORD_MAGIC;
+	r.journal_version = PVB_JOURNAL_VERSION;
+	r.bytes = sizeof(r);
+	r.journal_bytes = bytes;
+	memcpy(r.vm, d->vm, sizeof(r.vm));
+	r.connect = d->connect;
+	if (write(fd, &r, sizeof(r)) != sizeof(r))
+		rc = -EIO;
+	close(fd);
+	return rc;
+}
+
+int keep_new(struct device *d, size_t bytes, struct pvb_error *err)
+{
+	int rc;
+
+	if (d->sup->keep_fd < 0)
+		d->journal_fd = memfd_create("pvbackd-journal", MFD_CLOEXEC);
+	else
+		d->journal_fd = new_file(d, ".journal");
+	if (d->journal_fd < 0)
+		return pvb_err(err, -errno, "journal: %s", strerror(errno));
+	rc = ftruncate(d->journal_fd, (off_t)bytes) < 0 ? -errno : 0;
+	if (rc == 0 && d->sup->keep_fd >= 0)
+		rc = write_record(d, bytes);
+	return rc < 0 ? pvb_err(err, rc, "journal of %zu bytes: %s", bytes, strerror(-rc)) : 0;
+}
+
+void keep_drop(const struct device *d)
+{
+	char name[NAME_MAX_LEN];
+
+	if (d->sup->keep_fd < 0)
+		return;
+	name_of(d, "", name);
+	unlinkat(d->sup->keep_fd, name, 0);
+	name_of(d, ".journal", name);
+	unlinkat(d->sup->keep_fd, name, 0);
+}
+
+static int read_record(const struct device *d, struct record *r, struct pvb_error *err)
+{
+	char name[NAME_MAX_LEN];
+	ssize_t n;
+	int fd;
+
+	name_of(d, "", name);
+	fd = d->sup->keep_fd < 0 ? -1 : openat(d->sup->keep_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return -ENOENT;
+	n = read(fd, r, sizeof(*r));
+	close(fd);
+	if (n != sizeof(*r) || r->magic != RECORD_MAGIC || r->bytes != sizeof(*r) || r->journal_version != PVB_JOURNAL_VERSION)
+		return pvb_err(err, -EPROTO, "the record of its connection is of another pvbackd: %zd bytes, journal version %u, not %zu bytes and %u",
+			       n, n >= (ssize_t)offsetof(struct record, bytes) ? r->journal_version : 0, sizeof(*r),
+			       PVB_JOURNAL_VERSION);
+	return 0;
+}
+
+int keep_find(struct device *d, const void *now, struct pvb_error *err)
+{
+	char name[NAME_MAX_LEN];
+	struct record r;
+	struct stat st;
+	int rc = read_record(d, &r, err), fd;
+
+	if (rc < 0)
+		return rc;
+	if (memcmp(&r.connect, now, sizeof(r.connect)) != 0 || memcmp(r.vm, d->vm, sizeof(r.vm)) != 0)
+		return pvb_err(err, -ESTALE, "the record of its connection is another connection's");
+	name_of(d, ".journal", name);
+	fd = openat(d->sup->keep_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return pvb_err(err, -errno, "its journal: %s", strerror(errno));
+	if (fstat(fd, &st) < 0 || (uint64_t)st.st_size != r.journal_bytes ||
+	    r.journal_bytes != d->ops->journal_bytes((const union ipc_connect *)now)) {
+		close(fd);
+		return pvb_err(err, -EPROTO, "its journal has %lld bytes, not %zu", (long long)st.st_size,
+			       d->ops->journal_bytes((const union ipc_connect *)now));
+	}
+	d->connect = r.connect;
+	d->journal_fd = fd;
+	return 0;
+}
+
+void keep_sweep(struct supervisor *sup)
+{
+	int fd = sup->keep_fd < 0 ? -1 : openat(sup->keep_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir))) {
+		struct pvb_device_id id = { 0 };
+		char class[16];
+
+		if (sscanf(e->d_name, "%15[a-z]-%u-%u", class, &id.front, &id.devid) != 3)
+			continue;
+		id.class = class;
+		if (!device_find(sup, class, &id))
+			unlinkat(sup->keep_fd, e->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+}
+
+/* ---- the fence ---------------------------------------------------------------------------------------- */
+
+int keep_fd_for_worker(const struct device *d)
+{
+	struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", d->journal_fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &fl) < 0) {
+		close(fd);
+		return -EBUSY;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+bool keep_fenced(const struct device *d)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return d->journal_fd < 0 || fcntl(d->journal_fd, F_OFD_GETLK, &fl) < 0 || fl.l_type == F_UNLCK;
+}

@@ -1,0 +1,86 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# pvbackd itself is killed, with all its workers or without, stopped, and started again, while a guest verifies what it reads
+# and sends over its NIC: another pvbackd goes on.  What it can not go on with it says and leaves alone.
+set -euo pipefail
+# shellcheck source=tests/fabric-functions.sh
+. "$(dirname "$0")/fabric-functions.sh"
+
+backd_start
+truncate -s 64M a.img
+cat >g.cfg <<-END
+	name = "g"
+	memory = 64
+	guest = "sleep 1000"
+	disk = [ "format=raw,vdev=xvda,access=rw,target=$dir/a.img", "format=raw,vdev=xvdb,access=rw,target=mem:size=16M" ]
+END
+run pvl --host "local:$fabric" create "$dir/g.cfg"
+bench() { pvguest --hv "local:$fabric:1" --disk "$1" --bench "$2" --json "${@:3}" 2>guest.log || { cat guest.log; fail "$2"; }; }
+member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
+errors() { grep -o '"errors": [0-9]*' bench.json | awk '{ n += $2 } END { print n }'; }
+went_on() { cat all.log pvbackd.log 2>/dev/null | grep -c "goes on, after" || true; }
+connected() { grep -q "51712 (xvda): Connected (rings are mapped)" pvbackd.log; }
+export XENSTORED_PATH=$fabric/store
+node() { xenstore-read "/local/domain/0/backend/vbd/1/$1/$2" 2>/dev/null; }
+closed() { [ "$(node 51712 state)" = 2 ] || [ "$(node 51712 state)" = 6 ]; }
+
+for how in "killed" "killed with its workers" "stopped"; do
+	bench xvda "op=randrw qd=16 bs=4k verify=1 time=5" --queues 2 >bench.json &
+	b=$!
+	await 20 connected
+	before=$(went_on)
+	for ((n = 0; n < 6; n++)); do
+		backd_replaced "$how"
+		goes_on() { [ "$(went_on)" -gt $((before + n)) ]; }
+		await 20 goes_on
+		[ "$(node 51712 state)" = 4 ] || fail "the disk has left state 4"
+	done
+	wait $b || fail "$how"
+	[ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "$how: $(cat bench.json)"
+	echo "$how: $n times another pvbackd went on, $(member verified) blocks verified, none wrong:" \
+		"$(cat all.log pvbackd.log | grep -o 'after [0-9]* ms' | tail -n "$n" | tr '\n' ' ')"
+	await 20 closed
+	[ -z "$(ls "$fabric/pvbackd-journal")" ] || fail "left behind: $(ls "$fabric/pvbackd-journal")"
+	backd_replaced stopped
+done
+
+# the kinds of things that nobody can go on with
+hold() { # DISK: a guest that has it open and does nothing
+	bench "$1" "op=read qd=1 bs=4k time=30" >/dev/null 2>&1 &
+	holders=($!)
+}
+says() { grep -q "$1" pvbackd.log; }
+hold xvdb
+await 20 says "51728 (xvdb): Connected (rings are mapped)"
+backd_replaced killed
+await 20 says "51728 (xvdb): was connected by an earlier pvbackd; detach it and attach it again"
+[ "$(node 51728 state)" = 4 ] || fail "the memory disk has left state 4"
+stop "${holders[0]}"
+holders=()
+for what in version connection; do
+	hold xvda
+	await 20 connected
+	record=$fabric/pvbackd-journal/vbd-1-51712
+	[ -s "$record" ] || fail "no record of the connection"
+	kill -9 "$backd"
+	wait "$backd" 2>/dev/null || true
+	case $what in
+	version) printf '\377' | dd of="$record" bs=1 seek=8 conv=notrunc status=none ;;
+	connection) printf '\377' | dd of="$record" bs=1 seek=100 conv=notrunc status=none ;;
+	esac
+	cat pvbackd.log >>all.log
+	backd_again
+	case $what in
+	version) await 20 says "can not be taken over from an earlier pvbackd: the record of its connection is of another pvbackd: .* journal version 255, not .* and 1" ;;
+	connection) await 20 says "can not be taken over from an earlier pvbackd: the record of its connection is another connection's" ;;
+	esac
+	[ "$(node 51712 state)" = 4 ] || fail "$what: the disk has left state 4"
+	stop "${holders[0]}"
+	holders=()
+	backd_replaced stopped
+done
+run pvl --host "local:$fabric" destroy g
+backd_stop
+[ -z "$(ls "$fabric/pvbackd-journal")" ] || fail "left behind: $(ls "$fabric/pvbackd-journal")"
+echo "PASS: another pvbackd goes on, or says why not"
