@@ -46,7 +46,7 @@ honest_end() {
 		lab_fail "what the honest guest got is wrong, or does not come"
 	[ ! -e /tmp/wrong ] || lab_fail "what came from the honest guest: $(cat /tmp/wrong)"
 	note "$kib KiB each time with the right bytes: $(guest_exec good 'cat /tmp/rounds') to the honest guest, $(cat /tmp/rounds) from it"
-	guest_exec good 'dmesg | grep -iE "netfront|eth0.*(error|invalid)"' && lab_fail "the honest guest saw errors"
+	guest_exec good 'dmesg | grep -iE "(vif|eth0|netfront).*(error|invalid|bad|disabled)"' && lab_fail "the honest guest saw errors"
 	kill $httpd
 }
 
