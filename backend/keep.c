@@ -26,7 +26,7 @@ struct record {
 
 static void name_of(const struct device *d, const char *suffix, char buf[NAME_MAX_LEN])
 {
-	snprintf(buf, NAME_MAX_LEN, "%s-%u-%u%s", d->id.class, d->id.front, d->id.devid, suffix);
+	snprintf(buf, NAME_MAX_LEN, "%s-%u-%u%s", d->kind, d->id.front, d->id.devid, suffix);
 }
 
 void keep_open(struct supervisor *sup, const char *dir)
@@ -146,6 +146,15 @@ int keep_find(struct device *d, const void *now, struct pvb_error *err)
 	return 0;
 }
 
+/* Another pvbackd may serve other kinds. */
+static bool is_ours(const struct supervisor *sup, const char *kind)
+{
+	for (unsigned i = 0; sup->o.kinds[i]; i++)
+		if (strcmp(sup->o.kinds[i], kind) == 0)
+			return true;
+	return false;
+}
+
 void keep_sweep(struct supervisor *sup)
 {
 	int fd = sup->keep_fd < 0 ? -1 : openat(sup->keep_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -154,12 +163,12 @@ void keep_sweep(struct supervisor *sup)
 
 	while (dir && (e = readdir(dir))) {
 		struct pvb_device_id id = { 0 };
-		char class[16];
+		char kind[16];
 
-		if (sscanf(e->d_name, "%15[a-z]-%u-%u", class, &id.front, &id.devid) != 3)
+		if (sscanf(e->d_name, "%15[^-]-%u-%u", kind, &id.front, &id.devid) != 3 || !is_ours(sup, kind))
 			continue;
-		id.class = class;
-		if (!device_find(sup, class, &id))
+		id.kind = kind;
+		if (!device_find(sup, NULL, &id))
 			unlinkat(sup->keep_fd, e->d_name, 0);
 	}
 	if (dir)

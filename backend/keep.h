@@ -3,8 +3,8 @@
 #define PVB_BACKEND_KEEP_H
 /* What outlives pvbackd: for each connected device two files in a directory of the supervisor's.
  *
- *   CLASS-DOMID-DEVID.journal   the journals of its queues, one after the other; the worker maps it
- *   CLASS-DOMID-DEVID           how it is connected, and whose it is; the worker never has it
+ *   KIND-DOMID-DEVID.journal   the journals of its queues, one after the other; the worker maps it
+ *   KIND-DOMID-DEVID           how it is connected, and whose it is; the worker never has it
  *
  * Where    /run/pvbackd/journal, or pvbackd-journal in the local fabric's directory: memory, gone when the host starts
  *          again, and so are the guests.
