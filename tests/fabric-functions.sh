@@ -14,6 +14,8 @@ for tool in pvlocald pvbackd pvl pvguest; do
 	command -v $tool >/dev/null || { echo "FAIL: $tool is not built"; exit 1; }
 done
 
+# shellcheck disable=SC2034 # for whoever sources this
+here=$(cd "$(dirname "$0")" && pwd) # it may have been named from where we were
 dir=$(mktemp -d /tmp/pvbus-test.XXXXXX)
 cd "$dir" || exit 99
 fabric=$dir/fabric backd="" holders=()

@@ -18,6 +18,7 @@ fi
 
 # shellcheck source=tests/fabric-functions.sh
 . "$(dirname "$0")/fabric-functions.sh"
+net=$here/net-tool.py
 
 # in_guest NAME COMMAND...: in the network namespace of that guest
 in_guest() {
@@ -52,7 +53,6 @@ not_there() { ! there "$1"; }
 any_tap() { ip -brief link | grep '^vif'; }
 no_tap() { ! any_tap; }
 no_taps() { until_true 5 no_tap || { any_tap; fail "TAPs are left"; }; }
-net=$(cd "$(dirname "$0")" && pwd)/net-tool.py # taken before anybody changes the directory
 # transfer WHERE HOST WHAT: fetch the big file and compare
 transfer() {
 	local t=$EPOCHREALTIME
