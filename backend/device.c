@@ -530,6 +530,7 @@ void device_message(struct device *d, struct ipc_msg *m)
 		break;
 	case IPC_DISCONNECTED:
 		d->phase = DEV_ATTACHED;
+		d->resuming = d->adopted = false; /* it was told to stop before it had gone on */
 		let_go(d);
 		supervisor_check_stopped(d->sup);
 		device_step(d);
@@ -566,7 +567,7 @@ bool device_step_resume(struct device *d)
 
 	if (!d->resuming)
 		return false;
-	if (d->parked || d->pause)
+	if (d->parked || d->pause || d->sup->stopping)
 		return true;
 	if (d->phase == DEV_NEW) {
 		device_attach(d);

@@ -45,6 +45,19 @@ for how in "killed" "killed with its workers" "stopped"; do
 	backd_replaced stopped
 done
 
+# stopped before it has gone on, at whatever point of the way
+bench xvda "op=randrw qd=16 bs=4k verify=1 time=4" >bench.json &
+b=$!
+await 20 connected
+for ((n = 0; n < 12; n++)); do
+	backd_replaced stopped
+	sleep "0.0$((n * 7 % 10))"
+done
+wait $b || fail "stopped on the way"
+[ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "stopped on the way: $(cat bench.json)"
+! cat all.log pvbackd.log | grep "Closing (error)" || fail "a disk was given up"
+backd_replaced stopped
+
 # the kinds of things that nobody can go on with
 hold() { # DISK: a guest that has it open and does nothing
 	bench "$1" "op=read qd=1 bs=4k time=30" >/dev/null 2>&1 &

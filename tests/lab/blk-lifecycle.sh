@@ -293,21 +293,22 @@ step_crash() {
 }
 
 step_killed() {
-	local id pid n
+	local id pid n before
 
 	need pv1 pv2
 	id=$(guest_id pv1)
+	before=$(grep -c "vbd $id/51712 .*goes on" $log)
 	guest_fio pv2 15 && guest_fio pv1 20 || return
 	for ((n = 1; n <= ${KILLS:-6}; n++)); do
 		pid=$(worker_of "$id")
 		expected+=("domain $id: worker $pid died by signal 9" "vbd $id/51712 .*goes on, after")
 		kill -9 "$pid"
-		wait_for "[ \"\$(grep -c 'vbd $id/51712 .*goes on' $log)\" -ge $n ]" 20 || return
+		wait_for "[ \"\$(grep -c 'vbd $id/51712 .*goes on' $log)\" -ge $((before + n)) ]" 20 || return
 	done
 	guest_fio_end pv2 || return
 	guest_fio_end pv1 || return
 	[ "$(xenstore-read "/local/domain/0/backend/vbd/$id/51712/state")" = 4 ] || { note "  it is not in state 4"; return 1; }
-	note "  $((n - 1)) workers killed: $(grep -o "vbd $id/51712 .*goes on, after [0-9]* ms" $log | grep -o '[0-9]* ms' | tr '\n' ' ')"
+	note "  $((n - 1)) workers killed: $(grep -o "vbd $id/51712 .*goes on, after [0-9]* ms" $log | tail -n $((n - 1)) | grep -o '[0-9]* ms' | tr '\n' ' ')"
 	guest_destroy pv1 || return
 	disk_gone "$id" /run/pv1.img
 }
