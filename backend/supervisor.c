@@ -220,27 +220,15 @@ static int watch_signals(struct supervisor *sup)
 	return pvb_loop_fd(sup->loop, sup->signal_fd, EPOLLIN, on_signal, sup, &sup->signals);
 }
 
-/* "/run/pvbackd/NAME" on Xen, "DIR/pvbackd.sock" and "DIR/pvbackd-metrics.sock" on the local fabric. */
-static void default_socket(const struct supervisor *sup, const char *name, char *buf, size_t len)
-{
-	const char *dir = strncmp(sup->hv, "local:", 6) == 0 ? sup->hv + 6 : NULL;
-	const char *end = dir ? strchr(dir, ':') : NULL;
-
-	if (dir)
-		snprintf(buf, len, "%.*s/pvbackd%s.sock", end ? (int)(end - dir) : (int)strlen(dir), dir,
-			 strcmp(name, "ctl") == 0 ? "" : "-metrics");
-	else
-		snprintf(buf, len, "/run/pvbackd/%s%s", name, strcmp(name, "ctl") == 0 ? "" : ".sock");
-}
-
-static void keep_dir(const struct supervisor *sup, char *buf, size_t len)
+/* "/run/pvbackd/XEN", or "DIR/LOCAL" in the directory of the local fabric. */
+static void default_path(const struct supervisor *sup, const char *xen, const char *local, char *buf, size_t len)
 {
 	const char *dir = strncmp(sup->hv, "local:", 6) == 0 ? sup->hv + 6 : NULL;
 
 	if (dir)
-		snprintf(buf, len, "%.*s/pvbackd-journal", (int)strcspn(dir, ":"), dir);
+		snprintf(buf, len, "%.*s/%s", (int)strcspn(dir, ":"), dir, local);
 	else
-		snprintf(buf, len, "/run/pvbackd/journal");
+		snprintf(buf, len, "/run/pvbackd/%s", xen);
 }
 
 static int open_sockets(struct supervisor *sup, struct pvb_error *err)
@@ -251,14 +239,14 @@ static int open_sockets(struct supervisor *sup, struct pvb_error *err)
 	if (strncmp(sup->hv, "local:", 6) != 0)
 		mkdir("/run/pvbackd", 0755);
 	if (!sup->o.ctl || *sup->o.ctl) {
-		default_socket(sup, "ctl", path, sizeof(path));
+		default_path(sup, "ctl", "pvbackd.sock", path, sizeof(path));
 		rc = ctl_open(&sup->ctl, sup, sup->o.ctl ? sup->o.ctl : path, err);
 	}
 	if (rc == 0 && (!sup->o.metrics || *sup->o.metrics)) {
-		default_socket(sup, "metrics", path, sizeof(path));
+		default_path(sup, "metrics.sock", "pvbackd-metrics.sock", path, sizeof(path));
 		rc = metrics_open(&sup->metrics, sup, sup->o.metrics ? sup->o.metrics : path, err);
 	}
-	keep_dir(sup, path, sizeof(path));
+	default_path(sup, "journal", "pvbackd-journal", path, sizeof(path));
 	if (rc == 0) /* the control socket is ours: no other pvbackd is at work here */
 		keep_open(sup, path);
 	return rc;

@@ -93,6 +93,23 @@ backd_stop() {
 	wait "$backd" || fail "pvbackd ended with status $?: $(tail -n 3 pvbackd.log)"
 	backd=""
 }
+# two_disks: guest g, domain 1, with a file as xvda and memory as xvdb, that does nothing by itself
+two_disks() {
+	truncate -s 64M a.img
+	cat >g.cfg <<-END
+		name = "g"
+		memory = 64
+		guest = "sleep 1000"
+		disk = [ "format=raw,vdev=xvda,access=rw,target=$dir/a.img", "format=raw,vdev=xvdb,access=rw,target=mem:size=16M" ]
+	END
+	run pvl --host "local:$fabric" create "$dir/g.cfg"
+}
+# bench DISK WORDS [OPTION...]: domain 1 puts its disk to work; JSON, for bench.json, where the next two look
+bench() { pvguest --hv "local:$fabric:1" --disk "$1" --bench "$2" --json "${@:3}" 2>guest.log || { cat guest.log; fail "$2"; }; }
+member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
+errors() { grep -o '"errors": [0-9]*' bench.json | awk '{ n += $2 } END { print n }'; }
+# how often a device has gone on, under whichever pvbackd
+went_on() { cat all.log pvbackd.log 2>/dev/null | grep -c "goes on, after" || true; }
 # backd_replaced killed|"killed with its workers"|stopped: pvbackd ends in this way and another comes; the log so far is in all.log
 backd_replaced() {
 	local workers

@@ -18,18 +18,16 @@ create() {
 	run pvl --host "local:$fabric" create "$dir/$1.cfg"
 }
 create g "sleep 1000"
-bench() { pvguest --hv "local:$fabric:1" --disk xvda --bench "$1" --json 2>guest.log || { cat guest.log; fail "$1"; }; }
-member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
 # Whoever finds that others want its processor does not look for a while, and here there may always be others.
 looked=0
 for how in "qd=1 count=5000" "qd=16 count=20000 bs=8k"; do
-	bench "op=randrw verify=1 $how" >bench.json
+	bench xvda "op=randrw verify=1 $how" >bench.json
 	[ "$(member bad)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "$how: $(cat bench.json)"
 	looked=$((looked + ($(member notifies) * 10 < $(member pushes) * 9)))
 	echo "$how: $(member notifies) notifies for $(member pushes) pushes"
 done
 for ((n = 0; n < 40 && looked == 0; n++)); do
-	bench "op=randread qd=1 count=2000" >bench.json
+	bench xvda "op=randread qd=1 count=2000" >bench.json
 	looked=$(($(member notifies) * 10 < $(member pushes) * 9))
 done
 [ $looked -gt 0 ] || fail "$(member notifies) notifies for $(member pushes) pushes: nobody looked"

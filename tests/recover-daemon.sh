@@ -8,18 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/fabric-functions.sh"
 
 backd_start
-truncate -s 64M a.img
-cat >g.cfg <<-END
-	name = "g"
-	memory = 64
-	guest = "sleep 1000"
-	disk = [ "format=raw,vdev=xvda,access=rw,target=$dir/a.img", "format=raw,vdev=xvdb,access=rw,target=mem:size=16M" ]
-END
-run pvl --host "local:$fabric" create "$dir/g.cfg"
-bench() { pvguest --hv "local:$fabric:1" --disk "$1" --bench "$2" --json "${@:3}" 2>guest.log || { cat guest.log; fail "$2"; }; }
-member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
-errors() { grep -o '"errors": [0-9]*' bench.json | awk '{ n += $2 } END { print n }'; }
-went_on() { cat all.log pvbackd.log 2>/dev/null | grep -c "goes on, after" || true; }
+two_disks
 connected() { grep -q "51712 (xvda): Connected (rings are mapped)" pvbackd.log; }
 export XENSTORED_PATH=$fabric/store
 node() { xenstore-read "/local/domain/0/backend/vbd/1/$1/$2" 2>/dev/null; }

@@ -8,18 +8,7 @@ set -euo pipefail
 . "$(dirname "$0")/fabric-functions.sh"
 
 backd_start
-truncate -s 64M a.img
-cat >g.cfg <<-END
-	name = "g"
-	memory = 64
-	guest = "sleep 1000"
-	disk = [ "format=raw,vdev=xvda,access=rw,target=$dir/a.img", "format=raw,vdev=xvdb,access=rw,target=mem:size=16M" ]
-END
-run pvl --host "local:$fabric" create "$dir/g.cfg"
-bench() { pvguest --hv "local:$fabric:1" --disk "$1" --bench "$2" --json "${@:3}" 2>guest.log || { cat guest.log; fail "$2"; }; }
-member() { grep -o "\"$1\": [0-9]*" bench.json | grep -o '[0-9]*$'; }
-errors() { grep -o '"errors": [0-9]*' bench.json | awk '{ n += $2 } END { print n }'; }
-went_on() { grep -c "goes on, after" pvbackd.log || true; }
+two_disks
 
 total=0
 for how in "xvda op=randrw qd=16 bs=4k" "xvda op=randrw qd=32 bs=512 --queues 4" "xvdb op=randrw qd=64 bs=64k --queues 2" \

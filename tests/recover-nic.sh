@@ -25,11 +25,10 @@ for g in one two; do
 done
 index=$(cat "/sys/class/net/vif$id.0/ifindex" 2>/dev/null || ip -o link show "vif$id.0" | cut -d: -f1)
 head -c 24M /dev/urandom >big
-went_on() { grep -c "goes on, after" pvbackd.log || true; }
 answers() { in_guest one python3 "$net" ping 10.9.1.1 1 1 && in_guest one python3 "$net" ping 10.8.0.12 1 1; }
 await 20 answers
 
-# served SCOPE WHERE HOST WHAT: while workers are killed
+# round SCOPE WHERE HOST WHAT: a server, and transfers from it while workers are killed
 round() {
 	local before
 
