@@ -216,6 +216,7 @@ void device_detach(struct device *d)
 	if (d->stats_fd >= 0)
 		close(d->stats_fd);
 	d->stats_fd = -1;
+	keep_stats_drop(d);
 	d->ops->detach(d);
 }
 
@@ -262,27 +263,22 @@ void device_ipc(const struct device *d, struct ipc_msg *m, enum ipc_type type)
 	m->devid = d->id.devid;
 }
 
-static int new_memfd(const char *name, size_t bytes)
-{
-	int fd = memfd_create(name, MFD_CLOEXEC);
-
-	if (fd >= 0 && ftruncate(fd, (off_t)bytes) < 0) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
 static int make_stats(struct device *d, struct pvb_error *err)
 {
-	d->stats_fd = new_memfd("pvbackd-stats", d->ops->stats_bytes);
+	uint32_t *version;
+
+	d->stats_fd = keep_stats(d, d->ops->stats_bytes, !d->adopted);
 	if (d->stats_fd < 0)
-		return pvb_err(err, -errno, "statistics: %s", strerror(errno));
+		return pvb_err(err, d->stats_fd, "statistics: %s", strerror(-d->stats_fd));
 	d->stats = mmap(NULL, d->ops->stats_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, d->stats_fd, 0);
 	if (d->stats == MAP_FAILED) {
 		d->stats = NULL;
 		return pvb_err(err, -errno, "statistics: %s", strerror(errno));
 	}
+	version = d->stats; /* first in each kind's */
+	if (*version != d->ops->stats_version)
+		memset(d->stats, 0, d->ops->stats_bytes); /* another pvbackd's, which counted otherwise */
+	*version = d->ops->stats_version;
 	return 0;
 }
 

@@ -45,7 +45,8 @@ struct device_ops {
 	const char *class;           /* "vbd", "vif": below the front end's device/ */
 	enum ipc_class ipc;
 	size_t bytes;                /* of the user's struct */
-	size_t stats_bytes;          /* of its counters */
+	size_t stats_bytes;          /* of its counters, */
+	uint32_t stats_version;      /* which begin with this */
 	const struct pvb_key *error, *online, *script, *hotplug_status; /* keys of the back end's directory */
 	unsigned ready;              /* bits: front end's states in which its keys are complete */
 	bool mounted;                /* a guest may have good reason to keep it open: never hurried */

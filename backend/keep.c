@@ -15,6 +15,7 @@
 
 #define RECORD_MAGIC 0x3150454b42565021ull /* "!PVBKEP1" */
 #define NAME_MAX_LEN 64
+#define STATS ".stats"
 
 struct record {
 	uint64_t magic;
@@ -51,6 +52,42 @@ static int new_file(const struct device *d, const char *suffix)
 	name_of(d, suffix, name);
 	unlinkat(d->sup->keep_fd, name, 0); /* never the same file again: an earlier worker may still have it */
 	return openat(d->sup->keep_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+int keep_stats(struct device *d, size_t bytes, bool fresh)
+{
+	char name[NAME_MAX_LEN];
+	struct stat st;
+	int fd = -1;
+
+	if (d->sup->keep_fd < 0) {
+		fd = memfd_create("pvbackd-stats", MFD_CLOEXEC);
+	} else if (!fresh) {
+		name_of(d, STATS, name);
+		fd = openat(d->sup->keep_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+		if (fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size == bytes)
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		fd = new_file(d, STATS);
+	} else {
+		fd = new_file(d, STATS);
+	}
+	if (fd >= 0 && ftruncate(fd, (off_t)bytes) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+void keep_stats_drop(const struct device *d)
+{
+	char name[NAME_MAX_LEN];
+
+	if (d->sup->keep_fd < 0)
+		return;
+	name_of(d, STATS, name);
+	unlinkat(d->sup->keep_fd, name, 0);
 }
 
 static int write_record(const struct device *d, size_t bytes)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef PVB_BACKEND_KEEP_H
 #define PVB_BACKEND_KEEP_H
-/* What outlives pvbackd: for each connected device two files in a directory of the supervisor's.
+/* What outlives pvbackd: for each connected device three files in a directory of the supervisor's.
  *
  *   KIND-DOMID-DEVID.journal   the journals of its queues, one after the other; the worker maps it
  *   KIND-DOMID-DEVID           how it is connected, and whose it is; the worker never has it
+ *   KIND-DOMID-DEVID.stats     its counters, which are there as long as it is attached; the worker maps them
  *
  * Where    /run/pvbackd/journal, or pvbackd-journal in the local fabric's directory: memory, gone when the host starts
  *          again, and so are the guests.
@@ -13,7 +14,7 @@
  * Trust    Only root writes here.  What a worker has done to the journal is for pvb_journal_open() to judge.  A record
  *          counts only if it says what the front end's keys still say, for the same VM; anything else is
  *          the state of another connection, and nothing is resumed with it.
- * Version  A record of another version or layout is refused with words, and left alone.
+ * Version  A record of another version or layout is refused with words, and left alone.  keep_check() asks beforehand.
  * The fence of processes: whoever maps a journal holds a lock on its file until its memory is gone.
  */
 #include <stdbool.h>
@@ -32,6 +33,12 @@ int keep_new(struct device *d, size_t bytes, struct pvb_error *err);
 int keep_find(struct device *d, const void *now, struct pvb_error *err);
 /* Nobody will go on with it. */
 void keep_drop(const struct device *d);
+/* Could we go on with all that is in this directory?  Changes nothing; err names the first thing that we could not. */
+int keep_check(const char *dir, struct pvb_error *err);
+/* The device's counters, of so many bytes: those that an earlier pvbackd left, if fresh is false and they are there; else
+ * new ones, all zero.  A descriptor, or -errno. */
+int keep_stats(struct device *d, size_t bytes, bool fresh);
+void keep_stats_drop(const struct device *d);
 /* Take away what no device has any more. */
 void keep_sweep(struct supervisor *sup);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef PVB_BACKEND_STATS_H
 #define PVB_BACKEND_STATS_H
-/* Counters of one device, in memory that the worker writes and the supervisor reads (a memfd): asking for
+/* Counters of one device, in memory that the worker writes and the supervisor reads (a file of keep.h): asking for
  * statistics can neither be blocked by a stuck worker nor race its end.
  *
  * One writer, plain 64-bit stores; a reader may see a request's count before its bytes.
@@ -13,6 +13,7 @@
 
 #define STATS_MAX_QUEUES 8
 #define STATS_BUCKETS 60
+#define STATS_VERSION 1u
 
 enum stats_op { STATS_READ, STATS_WRITE, STATS_FLUSH, STATS_DISCARD, STATS_NR_OPS };
 extern const char *const stats_op_name[STATS_NR_OPS];
@@ -31,7 +32,8 @@ struct stats_queue {
 	uint64_t starved;              /* passes cut short for want of buffers */
 };
 struct stats_device {
-	uint32_t version, nr_queues;
+	uint32_t version;              /* STATS_VERSION, the supervisor's word */
+	uint32_t nr_queues;
 	uint64_t parked;               /* requests held by the error policy now */
 	uint64_t copy_calls;           /* of the worker, all devices */
 	struct stats_queue queue[STATS_MAX_QUEUES];

@@ -137,6 +137,7 @@ const struct device_ops vbd_ops = {
 	.ipc = IPC_VBD,
 	.bytes = sizeof(struct vbd),
 	.stats_bytes = sizeof(struct stats_device),
+	.stats_version = STATS_VERSION,
 	.error = &pvb_vbd_back[VBD_B_ERROR],
 	.online = &pvb_vbd_back[VBD_B_ONLINE],
 	.script = &pvb_vbd_back[VBD_B_SCRIPT],

@@ -359,6 +359,7 @@ const struct device_ops vif_ops = {
 	.ipc = IPC_VIF,
 	.bytes = sizeof(struct vif),
 	.stats_bytes = sizeof(struct nif_stats),
+	.stats_version = NIF_STATS_VERSION,
 	.error = &pvb_vif_back[VIF_B_ERROR],
 	.online = &pvb_vif_back[VIF_B_ONLINE],
 	.script = &pvb_vif_back[VIF_B_SCRIPT],

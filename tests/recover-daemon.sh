@@ -12,25 +12,30 @@ two_disks
 connected() { grep -q "51712 (xvda): Connected (rings are mapped)" pvbackd.log; }
 export XENSTORED_PATH=$fabric/store
 node() { xenstore-read "/local/domain/0/backend/vbd/1/$1/$2" 2>/dev/null; }
+# how often the disk was read, as counted under all of them
+reads() { pvl --host "local:$fabric" stats --prometheus | awk '/^pvbus_vbd_requests_total.*vdev="xvda".*op="read"/ { n += $2 } END { print n + 0 }'; }
 closed() { [ "$(node 51712 state)" = 2 ] || [ "$(node 51712 state)" = 6 ]; }
 
 for how in "killed" "killed with its workers" "stopped"; do
 	bench xvda "op=randrw qd=16 bs=4k verify=1 time=5" --queues 2 >bench.json &
 	b=$!
 	await 20 connected
-	before=$(went_on)
+	before=$(went_on) counted=0
 	for ((n = 0; n < 6; n++)); do
 		backd_replaced "$how"
 		goes_on() { [ "$(went_on)" -gt $((before + n)) ]; }
 		await 20 goes_on
 		[ "$(node 51712 state)" = 4 ] || fail "the disk has left state 4"
+		now=$(reads)
+		[ "$now" -gt "$counted" ] || fail "$now reads counted by now, $counted by the pvbackd before"
+		counted=$now
 	done
 	wait $b || fail "$how"
 	[ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "$how: $(cat bench.json)"
 	echo "$how: $n times another pvbackd went on, $(member verified) blocks verified, none wrong:" \
 		"$(cat all.log pvbackd.log | grep -o 'after [0-9]* ms' | tail -n "$n" | tr '\n' ' ')"
 	await 20 closed
-	[ -z "$(ls "$fabric/pvbackd-journal")" ] || fail "left behind: $(ls "$fabric/pvbackd-journal")"
+	[ -z "$(ls -I '*.stats' "$fabric/pvbackd-journal")" ] || fail "left behind: $(ls "$fabric/pvbackd-journal")"
 	backd_replaced stopped
 done
 

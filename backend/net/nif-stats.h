@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef PVB_BACKEND_NET_NIF_STATS_H
 #define PVB_BACKEND_NET_NIF_STATS_H
-/* Counters of one NIC, in memory that the worker writes and the supervisor reads (a memfd), as stats.h has them for
+/* Counters of one NIC, in memory that the worker writes and the supervisor reads (a file of keep.h), as stats.h has them for
  * disks. One writer, plain 64-bit stores (stats_add()).  Directions are the guest's: tx is what it sends.
  * Every frame that did not arrive is in exactly one of the drop counters. */
 #include <stdint.h>
