@@ -5,15 +5,19 @@
  *   {"cmd":"devices"}                         the same without counters
  *   {"cmd":"check","path":BACKEND}            can this device's target or port be opened? (hotplug scripts)
  *   {"cmd":"refresh","domid":N,"devid":N}     look at the image's size now
- *   {"cmd":"resume","domid":N,"devid":N}      try held requests now; a parked disk: go on
+ *   {"cmd":"resume","domid":N,"devid":N[,"class":"vif"]}      try held requests now; a parked device: go on
+ *   {"cmd":"info"}                            version, process, since when, and where its journals are
+ *   {"cmd":"upgrade","path":PROGRAM[,"force":true]}   stop, and become that program
  *   {"cmd":"policy","domid":N,"devid":N,"class":C,"policy":P}
  *
  * Answers: {"ok":true,...} or {"ok":false,"error":"..."}.
  */
+#include "config.h"
 #include <errno.h>
 #include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "log.h"
 #include "net/packet.h"
 #include "nif-fields.h"
@@ -105,6 +109,7 @@ static struct json_object *device_json(struct device *d)
 	add_text(o, "phase", device_phase_name[d->phase]);
 	add(o, "worker", d->guest ? (uint64_t)d->guest->pid : 0);
 	add_text(o, "error", d->error);
+	json_object_object_add(o, "waits_for_resume", json_object_new_boolean(d->parked));
 	return o;
 }
 
@@ -258,6 +263,38 @@ static char *check(struct supervisor *sup, struct json_object *req)
 	return ok(NULL, NULL);
 }
 
+static char *about(struct supervisor *sup)
+{
+	struct json_object *o = json_object_new_object(), *kinds = json_object_new_array();
+	char path[256];
+	ssize_t n;
+
+	add_text(o, "version", PACKAGE_VERSION);
+	add(o, "pid", (uint64_t)getpid());
+	add(o, "started_ns", sup->started);
+	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	path[n < 0 ? 0 : n] = 0;
+	if (n > 10 && strcmp(path + n - 10, " (deleted)") == 0)
+		path[n - 10] = 0;
+	add_text(o, "program", path);
+	supervisor_path(sup, "journal", "pvbackd-journal", path, sizeof(path));
+	add_text(o, "journal", sup->keep_fd < 0 ? NULL : path);
+	for (unsigned i = 0; sup->o.kinds[i]; i++)
+		json_object_array_add(kinds, json_object_new_string(sup->o.kinds[i]));
+	json_object_object_add(o, "kinds", kinds);
+	return ok(o, "info");
+}
+
+static char *upgrade(struct supervisor *sup, struct json_object *req)
+{
+	struct json_object *force;
+	struct pvb_error err;
+
+	if (supervisor_hand_over(sup, text(req, "path"), json_object_object_get_ex(req, "force", &force) && json_object_get_boolean(force), &err) < 0)
+		return fail(err.text);
+	return ok(NULL, NULL);
+}
+
 static int find_word(const char *const *words, unsigned nr, const char *word)
 {
 	for (unsigned i = 0; i < nr && words[i]; i++)
@@ -269,7 +306,7 @@ static int find_word(const char *const *words, unsigned nr, const char *word)
 static char *command(struct supervisor *sup, struct json_object *req, enum ipc_type type)
 {
 	struct pvb_device_id id = { .front = (uint32_t)number(req, "domid"), .devid = (uint32_t)number(req, "devid") };
-	struct device *d = device_find(sup, vbd_ops.class, &id);
+	struct device *d = device_find(sup, strcmp(text(req, "class"), vif_ops.class) == 0 ? vif_ops.class : vbd_ops.class, &id);
 	struct ipc_msg m;
 	int rc;
 
@@ -277,7 +314,7 @@ static char *command(struct supervisor *sup, struct json_object *req, enum ipc_t
 		device_unpark(d);
 		return ok(NULL, NULL);
 	}
-	if (!d || !d->guest)
+	if (!d || !vbd_of(d) || !d->guest)
 		return fail("no such disk is attached");
 	device_ipc(d, &m, type);
 	if (type == IPC_POLICY) {
@@ -316,8 +353,12 @@ static char *answer(void *arg, const char *line)
 		out = command(sup, req, IPC_RESUME);
 	else if (strcmp(cmd, "policy") == 0)
 		out = command(sup, req, IPC_POLICY);
+	else if (strcmp(cmd, "info") == 0)
+		out = about(sup);
+	else if (strcmp(cmd, "upgrade") == 0)
+		out = upgrade(sup, req);
 	else
-		out = fail("cmd is stats, devices, check, refresh, resume or policy");
+		out = fail("cmd is stats, devices, check, refresh, resume, policy, info or upgrade");
 	json_object_put(req);
 	return out;
 }

@@ -592,6 +592,7 @@ void device_adopt(struct device *d)
 	if (rc == 0) {
 		d->probed = d->resuming = d->adopted = true;
 		d->died = pvb_now_ms();
+		device_set_text(d, d->ops->error, NULL); /* it may have been parked */
 	} else if (rc != -ENOENT && rc != -EAGAIN) {
 		device_log(d, LOG_LEVEL_ERR, "can not be taken over from an earlier pvbackd: %s", err.text);
 	}

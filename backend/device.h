@@ -71,6 +71,7 @@ struct device_ops {
 	int (*read_front)(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_connect *c, struct pvb_error *err);
 	/* Publish what must be there before state 4, take what must be ours.  -EAGAIN: not yet, will be stepped. */
 	int (*before_connect)(struct device *d, struct pvb_error *err);
+	uint32_t journal_version;    /* of what follows in each of them */
 	size_t (*journal_bytes)(const union ipc_connect *c); /* of all queues */
 	/* Connected, and something may have changed: may be NULL. */
 	void (*look)(struct device *d);

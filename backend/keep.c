@@ -99,7 +99,7 @@ static int write_record(const struct device *d, size_t bytes)
 		return -errno;
 	memset(&r, 0, sizeof(r));
 	r.magic = RECORD_MAGIC;
-	r.journal_version = PVB_JOURNAL_VERSION;
+	r.journal_version = d->ops->journal_version;
 	r.bytes = sizeof(r);
 	r.journal_bytes = bytes;
 	memcpy(r.vm, d->vm, sizeof(r.vm));
@@ -138,22 +138,19 @@ void keep_drop(const struct device *d)
 	unlinkat(d->sup->keep_fd, name, 0);
 }
 
-static int read_record(const struct device *d, struct record *r, struct pvb_error *err)
+static int read_record(int dir, const char *name, const struct device_ops *ops, struct record *r, struct pvb_error *err)
 {
-	char name[NAME_MAX_LEN];
+	int fd = dir < 0 ? -1 : openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	ssize_t n;
-	int fd;
 
-	name_of(d, "", name);
-	fd = d->sup->keep_fd < 0 ? -1 : openat(d->sup->keep_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return -ENOENT;
 	n = read(fd, r, sizeof(*r));
 	close(fd);
-	if (n != sizeof(*r) || r->magic != RECORD_MAGIC || r->bytes != sizeof(*r) || r->journal_version != PVB_JOURNAL_VERSION)
+	if (n != sizeof(*r) || r->magic != RECORD_MAGIC || r->bytes != sizeof(*r) || r->journal_version != ops->journal_version)
 		return pvb_err(err, -EPROTO, "the record of its connection is of another pvbackd: %zd bytes, journal version %u, not %zu bytes and %u",
 			       n, n >= (ssize_t)offsetof(struct record, bytes) ? r->journal_version : 0, sizeof(*r),
-			       PVB_JOURNAL_VERSION);
+			       ops->journal_version);
 	return 0;
 }
 
@@ -162,8 +159,10 @@ int keep_find(struct device *d, const void *now, struct pvb_error *err)
 	char name[NAME_MAX_LEN];
 	struct record r;
 	struct stat st;
-	int rc = read_record(d, &r, err), fd;
+	int rc, fd;
 
+	name_of(d, "", name);
+	rc = read_record(d->sup->keep_fd, name, d->ops, &r, err);
 	if (rc < 0)
 		return rc;
 	if (memcmp(&r.connect, now, sizeof(r.connect)) != 0 || memcmp(r.vm, d->vm, sizeof(r.vm)) != 0)
@@ -183,6 +182,39 @@ int keep_find(struct device *d, const void *now, struct pvb_error *err)
 	return 0;
 }
 
+/* Names in the directory are ours, all begin like this. */
+static bool device_of(const char *name, struct pvb_device_id *id, char kind[16], char rest[16])
+{
+	int n = 0;
+
+	rest[0] = 0;
+	if (sscanf(name, "%15[^-]-%u-%u%n%15s", kind, &id->front, &id->devid, &n, rest) < 3)
+		return false;
+	id->kind = kind;
+	return true;
+}
+
+int keep_check(const char *path, struct pvb_error *err)
+{
+	DIR *dir = opendir(path);
+	struct dirent *e;
+	int rc = 0;
+
+	if (!dir)
+		return pvb_err(err, -errno, "%s: %s", path, strerror(errno));
+	while (rc == 0 && (e = readdir(dir))) {
+		struct pvb_device_id id = { 0 };
+		char kind[16], rest[16];
+		struct pvb_error why;
+		struct record r;
+
+		if (device_of(e->d_name, &id, kind, rest) && !*rest && read_record(dirfd(dir), e->d_name, device_ops_of(kind), &r, &why) == -EPROTO)
+			rc = pvb_err(err, -EPROTO, "%s/%s: %s", path, e->d_name, why.text);
+	}
+	closedir(dir);
+	return rc;
+}
+
 /* Another pvbackd may serve other kinds. */
 static bool is_ours(const struct supervisor *sup, const char *kind)
 {
@@ -200,12 +232,9 @@ void keep_sweep(struct supervisor *sup)
 
 	while (dir && (e = readdir(dir))) {
 		struct pvb_device_id id = { 0 };
-		char kind[16];
+		char kind[16], rest[16];
 
-		if (sscanf(e->d_name, "%15[^-]-%u-%u", kind, &id.front, &id.devid) != 3 || !is_ours(sup, kind))
-			continue;
-		id.kind = kind;
-		if (!device_find(sup, NULL, &id))
+		if (device_of(e->d_name, &id, kind, rest) && is_ours(sup, kind) && !device_find(sup, NULL, &id))
 			unlinkat(sup->keep_fd, e->d_name, 0);
 	}
 	if (dir)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* pvbackd: command line. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 #include "config.h"
 #include "bus/store.h"
+#include "keep.h"
 #include "log.h"
 #include "polling.h"
 #include "supervisor.h"
@@ -14,7 +16,8 @@
 #include "worker.h"
 
 enum { OPT_KIND = 256, OPT_CTL, OPT_METRICS, OPT_UID, OPT_NO_SANDBOX, OPT_MEMORY, OPT_QUEUES, OPT_ORDER, OPT_INDIRECT,
-       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_NICE, OPT_POLL, OPT_READY_FD };
+       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_NICE, OPT_POLL, OPT_READY_FD,
+       OPT_CHECK };
 
 static const struct option options[] = {
 	{ "hv", required_argument, NULL, 'H' },
@@ -33,6 +36,7 @@ static const struct option options[] = {
 	{ "nice", required_argument, NULL, OPT_NICE },
 	{ "poll", required_argument, NULL, OPT_POLL },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
+	{ "check-journal", required_argument, NULL, OPT_CHECK },
 	{ "verbose", no_argument, NULL, 'v' },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, 'h' },
@@ -65,6 +69,8 @@ static const char help[] =
 	"      --poll USECS        longest look at rings before a worker sleeps (default: 50,\n"
 	"                          on a host with less than 4 CPUs 0: none)\n"
 	"      --ready-fd FD       close FD when serving\n"
+	"      --check-journal DIR only say whether this pvbackd could go on with what another has left\n"
+	"                          in DIR\n"
 	"  -v, --verbose           log more\n"
 	"  -q, --quiet             log errors only\n"
 	"  -h, --help              this text\n"
@@ -222,6 +228,11 @@ int main(int argc, char **argv)
 		case OPT_READY_FD:
 			o.ready_fd = (int)number("ready-fd", optarg, 0, 1 << 20);
 			break;
+		case OPT_CHECK:
+			if (keep_check(optarg, &err) == 0)
+				return 0;
+			fprintf(stderr, "pvbackd: %s\n", err.text);
+			return 1;
 		case 'v':
 			level = LOG_LEVEL_DEBUG;
 			break;
@@ -244,6 +255,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	log_init(level);
+	if (o.ready_fd >= 0 && fcntl(o.ready_fd, F_GETFD) < 0)
+		o.ready_fd = -1; /* told by who was this process before */
+	o.argv = argv;
 	if (nr_kinds == 0)
 		default_kinds(&o);
 	return supervisor_main(&o);

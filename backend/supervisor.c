@@ -184,6 +184,33 @@ static void stop(struct supervisor *sup)
 	supervisor_check_stopped(sup);
 }
 
+int supervisor_hand_over(struct supervisor *sup, const char *path, bool force, struct pvb_error *err)
+{
+	if (sup->stopping)
+		return pvb_err(err, -EBUSY, "it is stopping");
+	if (path[0] != '/' || access(path, X_OK) < 0)
+		return pvb_err(err, -ENOEXEC, "%s: %s", path, path[0] == '/' ? strerror(errno) : "not an absolute path");
+	for (struct device *d = sup->devices; d && !force; d = d->next)
+		if ((d->phase == DEV_CONNECTED || d->resuming) && (sup->keep_fd < 0 || !d->ops->outlives || !d->ops->outlives(d)))
+			return pvb_err(err, -EBUSY, "%s would not outlive this process", device_name(d));
+	sup->successor = strdup(path);
+	if (!sup->successor)
+		return pvb_err(err, -ENOMEM, "out of memory");
+	log_info("hands over to %s", path);
+	stop(sup);
+	return 0;
+}
+
+/* Without a fork: whoever started us, systemd for one, knows this process. */
+static void become(char *path, char **argv)
+{
+	execv(path, argv);
+	log_err("%s: %s: goes on itself", path, strerror(errno));
+	free(path);
+	execv("/proc/self/exe", argv);
+	log_err("/proc/self/exe: %s", strerror(errno));
+}
+
 static void on_signal(void *arg, uint32_t events)
 {
 	struct supervisor *sup = arg;
@@ -220,8 +247,7 @@ static int watch_signals(struct supervisor *sup)
 	return pvb_loop_fd(sup->loop, sup->signal_fd, EPOLLIN, on_signal, sup, &sup->signals);
 }
 
-/* "/run/pvbackd/XEN", or "DIR/LOCAL" in the directory of the local fabric. */
-static void default_path(const struct supervisor *sup, const char *xen, const char *local, char *buf, size_t len)
+void supervisor_path(const struct supervisor *sup, const char *xen, const char *local, char *buf, size_t len)
 {
 	const char *dir = strncmp(sup->hv, "local:", 6) == 0 ? sup->hv + 6 : NULL;
 
@@ -239,14 +265,14 @@ static int open_sockets(struct supervisor *sup, struct pvb_error *err)
 	if (strncmp(sup->hv, "local:", 6) != 0)
 		mkdir("/run/pvbackd", 0755);
 	if (!sup->o.ctl || *sup->o.ctl) {
-		default_path(sup, "ctl", "pvbackd.sock", path, sizeof(path));
+		supervisor_path(sup, "ctl", "pvbackd.sock", path, sizeof(path));
 		rc = ctl_open(&sup->ctl, sup, sup->o.ctl ? sup->o.ctl : path, err);
 	}
 	if (rc == 0 && (!sup->o.metrics || *sup->o.metrics)) {
-		default_path(sup, "metrics.sock", "pvbackd-metrics.sock", path, sizeof(path));
+		supervisor_path(sup, "metrics.sock", "pvbackd-metrics.sock", path, sizeof(path));
 		rc = metrics_open(&sup->metrics, sup, sup->o.metrics ? sup->o.metrics : path, err);
 	}
-	default_path(sup, "journal", "pvbackd-journal", path, sizeof(path));
+	supervisor_path(sup, "journal", "pvbackd-journal", path, sizeof(path));
 	if (rc == 0) /* the control socket is ours: no other pvbackd is at work here */
 		keep_open(sup, path);
 	return rc;
@@ -358,7 +384,7 @@ static void say_serving(const struct supervisor *sup)
 
 int supervisor_main(const struct sup_options *o)
 {
-	struct supervisor sup = { .o = *o, .signal_fd = -1, .keep_fd = -1 };
+	struct supervisor sup = { .o = *o, .signal_fd = -1, .keep_fd = -1, .started = pvb_now_ns() };
 	struct pvb_error err = { 0 };
 	int rc = start(&sup, &err);
 
@@ -383,5 +409,7 @@ int supervisor_main(const struct sup_options *o)
 	pvb_store_close(sup.store);
 	pvb_loop_free(sup.loop);
 	free(sup.hv);
+	if (sup.successor)
+		become(sup.successor, o->argv);
 	return rc == 0 ? 0 : 1;
 }

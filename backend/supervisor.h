@@ -39,6 +39,7 @@ struct sup_options {
 	int nice;                    /* of workers */
 	uint64_t poll_us;            /* longest look of a worker at its rings before it sleeps */
 	int ready_fd;                /* closed when serving; -1 */
+	char **argv;                 /* how we were started: so is who takes over */
 };
 
 
@@ -88,8 +89,15 @@ struct supervisor {
 	bool kept;                   /* its leftovers were looked for */
 	bool swept;                  /* leftovers of NICs were looked for */
 	bool stopping;
+	char *successor;             /* the program that takes over when we have stopped; NULL: none */
+	uint64_t started;            /* pvb_now_ns() */
 };
 int supervisor_main(const struct sup_options *o);
 void supervisor_sweep(struct supervisor *sup);         /* free devices marked gone, from the loop */
+/* Stop, and become this program: the same process, which finds what keep.h keeps.  Refused, unless force, while a device is
+ * connected that would not outlive us; err names it. */
+int supervisor_hand_over(struct supervisor *sup, const char *path, bool force, struct pvb_error *err);
+/* The default place of a file: "/run/pvbackd/XEN", or "DIR/LOCAL" in the directory of the local fabric. */
+void supervisor_path(const struct supervisor *sup, const char *xen, const char *local, char *buf, size_t len);
 void supervisor_check_stopped(struct supervisor *sup); /* a device let go while stopping */
 #endif

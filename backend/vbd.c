@@ -154,6 +154,7 @@ const struct device_ops vbd_ops = {
 	.info = info,
 	.read_front = vbd_read_front,
 	.before_connect = before_connect,
+	.journal_version = PVB_JOURNAL_VERSION,
 	.journal_bytes = journal_bytes,
 	.message = message,
 	.let_go = let_go,

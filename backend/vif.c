@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "log.h"
+#include "net/nif-journal.h"
 #include "net/nif-stats.h"
 #include "net/tap.h"
 #include "supervisor.h"
@@ -376,6 +377,7 @@ const struct device_ops vif_ops = {
 	.info = info,
 	.read_front = vif_read_front,
 	.before_connect = before_connect,
+	.journal_version = NIFJ_VERSION,
 	.journal_bytes = journal_bytes,
 	.look = look,
 	.message = message,

@@ -52,12 +52,54 @@ wait $b || fail "stopped on the way"
 ! cat all.log pvbackd.log | grep "Closing (error)" || fail "a disk was given up"
 backd_replaced stopped
 
-# the kinds of things that nobody can go on with
 hold() { # DISK: a guest that has it open and does nothing
 	bench "$1" "op=read qd=1 bs=4k time=30" >/dev/null 2>&1 &
-	holders=($!)
+	holders+=($!)
 }
 says() { grep -q "$1" pvbackd.log; }
+
+# one hands over to the next, as when a package is upgraded; the process stays
+upgrade() { pvl --host "local:$fabric" backend upgrade "$@"; }
+bench xvda "op=randrw qd=16 bs=4k verify=1 time=4" --queues 2 >bench.json &
+b=$!
+await 20 connected
+cp "$(command -v pvbackd)" pvbackd-new
+for program in "" "$PWD/pvbackd-new" pvbackd-new; do
+	upgrade $program >up.out 2>&1 || fail "upgrade $program: $(cat up.out)"
+	grep -q "pvbackd [0-9.]* has taken over 1 devices after [0-9]* ms" up.out || fail "upgrade: $(cat up.out)"
+	kill -0 "$backd" || fail "upgrade: another process"
+done
+[ "$(readlink "/proc/$backd/exe")" = "$PWD/pvbackd-new" ] || fail "upgrade: it is $(readlink "/proc/$backd/exe")"
+wait $b || fail "upgrade"
+[ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "upgrade: $(cat bench.json)"
+cat up.out
+# a program that can not is not given the chance
+hold xvda
+await 20 connected
+refused() { # WORDS [ARGUMENT...]
+	local words=$1
+
+	shift
+	! upgrade "$@" >up.out 2>&1 || fail "upgrade $*: $(cat up.out)"
+	grep -q "$words" up.out || fail "upgrade $*: $(cat up.out), not $words"
+	[ "$(pvl --host "local:$fabric" --json backend info | grep -o '"started_ns": *[0-9]*')" = "$started" ] || fail "upgrade $*: it was stopped"
+}
+started=$(pvl --host "local:$fabric" --json backend info | grep -o '"started_ns": *[0-9]*')
+refused "nowhere: No such file" "$PWD/nowhere"
+refused "up.out can not take over: Permission denied" "$PWD/up.out"
+refused "true can not take over\|unrecognized" "$(command -v pvlocald)"
+record_version() { printf "$1" | dd of="$fabric/pvbackd-journal/vbd-1-51712" bs=1 seek=8 conv=notrunc status=none; }
+record_version '\377'
+refused "can not take over: .*vbd-1-51712: the record of its connection is of another pvbackd: .* journal version 255, not .* and 1"
+record_version '\001'
+hold xvdb
+await 20 says "51728 (xvdb): Connected (rings are mapped)"
+refused "51728 (xvdb) would not outlive this process"
+for h in "${holders[@]}"; do stop "$h"; done
+holders=()
+backd_replaced stopped
+
+# the kinds of things that nobody can go on with
 hold xvdb
 await 20 says "51728 (xvdb): Connected (rings are mapped)"
 backd_replaced killed

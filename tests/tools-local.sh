@@ -233,6 +233,18 @@ want 0 '"latency_us"' --json stats g xvda
 want 0 "^pvbus_vbd_requests_total\{domid=\"$id\",vdev=\"xvda\",queue=\"0\",op=\"read\"\} [0-9]+\$" stats --prometheus
 want 1 'serves no such device' stats g xvdz
 
+# pvbackd itself
+want 0 '^version +: [0-9.]+$' backend info
+want 0 '"journal": *"' --json backend info
+want 0 '' backend refresh g xvda
+want 0 '' backend policy g xvda io-error stop
+want 0 '' backend resume g xvda
+want 1 'class is enospc, flush-error or io-error' backend policy g xvda odd stop
+want 1 'no such disk is attached' backend resume g xvdz
+want 2 '"again" is not info, upgrade' backend again
+want 2 'resume with 1 argument' backend resume g
+want 0 'has taken over [0-9]+ devices' backend upgrade
+
 # reboot makes a new domain of the same name
 rm -f gpid
 want 0 '' reboot -w g

@@ -163,61 +163,19 @@ static int show(struct pvl *p, struct json_object *devices)
 	return rc ? PVL_FAIL : PVL_OK;
 }
 
-/* A domain is looked up with its host, but a bare id needs none: counters outlive a broken toolstack. */
-static int request(struct pvl *p, struct json_object *req)
-{
-	struct pvb_error err = { 0 };
-	unsigned domid;
-	uint32_t devid;
-	uint64_t id;
-
-	out_str(req, "cmd", "stats");
-	if (p->argc < 1)
-		return PVL_OK;
-	if (pvb_parse_u64(p->argv[0], 0, UINT32_MAX - 1, &id) == 0)
-		domid = (unsigned)id;
-	else if (pvl_domain(p, p->argv[0], true, &domid))
-		return PVL_FAIL;
-	out_int(req, "domid", domid);
-	if (p->argc < 2)
-		return PVL_OK;
-	if (strncmp(p->argv[1], "vif", 3) == 0) {
-		if (pvb_parse_u64(p->argv[1] + 3, 0, UINT32_MAX, &id))
-			return pvl_failf(p, "\"%s\" is neither a disk nor vifNUMBER", p->argv[1]);
-		out_str(req, "class", "vif");
-		out_int(req, "devid", (int64_t)id);
-		return PVL_OK;
-	}
-	if (pvb_vdev_parse(p->argv[1], &devid, &err))
-		return pvl_fail(p, &err);
-	out_str(req, "class", "vbd");
-	out_int(req, "devid", devid);
-	return PVL_OK;
-}
-
 int cmd_stats(struct pvl *p)
 {
 	struct json_object *req = out_obj(), *reply, *devices;
-	const char *path = pvl_opt_arg(p, "socket");
-	struct pvb_error err = { 0 };
-	char buf[256];
-	int rc = request(p, req);
+	int rc;
 
-	if (!path)
-		path = getenv("PVBACKD_SOCKET");
-	if (!rc && !path) {
-		if (pvl_host(p))
-			p->ops->ctl_path(p->host, buf, sizeof(buf));
-		else
-			rc = PVL_FAIL;
-		path = buf;
-	}
+	out_str(req, "cmd", "stats");
+	rc = p->argc ? pvl_device(p, p->argv[0], p->argc > 1 ? p->argv[1] : NULL, req) : PVL_OK;
 	if (rc) {
 		json_object_put(req);
 		return rc;
 	}
-	if (statscli_call(path, req, &reply, &err))
-		return pvl_fail(p, &err);
+	if (pvl_ask(p, req, &reply))
+		return PVL_FAIL;
 	if (!json_object_object_get_ex(reply, "devices", &devices) || !json_object_is_type(devices, json_type_array))
 		rc = pvl_failf(p, "pvbackd's answer has no devices");
 	else if (p->argc && !json_object_array_length(devices))

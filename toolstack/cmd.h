@@ -11,6 +11,7 @@
  * Threads  none.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include "error.h"
 
 struct host;
@@ -84,6 +85,15 @@ struct host *pvl_host(struct pvl *p);
 /* The one domain named by an argument: id or name, never dom0 unless zero_ok.  0, or PVL_FAIL when reported. */
 int pvl_domain(struct pvl *p, const char *arg, bool zero_ok, unsigned *domid);
 
+/* --- cmd-backend.c: pvbackd's control socket, that of --socket if the command has it, else $PVBACKD_SOCKET or the host's */
+/* NULL when reported. */
+const char *pvl_ctl(struct pvl *p, char *buf, size_t len);
+/* Ask, and give request back.  0, or PVL_FAIL when reported. */
+int pvl_ask(struct pvl *p, struct json_object *request, struct json_object **reply);
+/* "domid", and with a device, a disk's name or vifNUMBER, "class" and "devid" for a request.  A bare domain id needs no
+ * host: pvbackd outlives a broken toolstack.  0, or PVL_FAIL when reported. */
+int pvl_device(struct pvl *p, const char *domain, const char *device, struct json_object *request);
+
 /* The whole program; its exit status. */
 int pvl_main(int argc, char **argv);
 
@@ -111,6 +121,7 @@ int cmd_network_attach(struct pvl *p);
 int cmd_network_detach(struct pvl *p);
 int cmd_network_list(struct pvl *p);
 int cmd_stats(struct pvl *p);
+int cmd_backend(struct pvl *p);
 int cmd_doctor(struct pvl *p);
 int cmd_help(struct pvl *p);
 

@@ -286,18 +286,12 @@ static void check_tap(struct doctor *d, struct json_object *dev)
 void doctor_daemon(struct doctor *d)
 {
 	struct json_object *req = out_obj(), *reply, *devices;
-	const char *path = getenv("PVBACKD_SOCKET");
 	struct pvb_error err = { 0 };
-	char buf[256];
+	char buf[256], todo[200];
+	const char *path = pvl_ctl(d->p, buf, sizeof(buf));
 
-	if (!path) {
-		d->p->ops->ctl_path(d->p->host, buf, sizeof(buf));
-		path = buf;
-	}
 	out_str(req, "cmd", "devices");
 	if (statscli_call(path, req, &reply, &err)) {
-		char todo[200];
-
 		snprintf(todo, sizeof(todo), d->xen ? "systemctl start pvbackd (or run: pvbackd)" : "pvbackd --hv %s",
 			 d->p->ops->store_spec(d->p->host));
 		doctor_find(d, "daemon", "error", todo, "%s", err.text);
@@ -308,18 +302,22 @@ void doctor_daemon(struct doctor *d)
 			struct json_object *dev = json_object_array_get_idx(devices, i);
 			const char *alarm = text(dev, "alarm"), *error = text(dev, "error");
 			const char *dom = text(dev, "domid"), *vdev = text(dev, "vdev"), *class = text(dev, "class");
+			const char *waits = text(dev, "waits_for_resume");
 			const char *noun = class && strcmp(class, "vif") == 0 ? "vif" : "disk";
 
 			if (strcmp(noun, "vif") == 0) {
 				vdev = text(dev, "devid");
 				check_tap(d, dev);
 			}
+			snprintf(todo, sizeof(todo), "pvl backend resume %s %s%s, once the cause is gone", dom ? dom : "?",
+				 *noun == 'v' ? "vif" : "", vdev ? vdev : "?");
 			if (alarm)
-				doctor_find(d, "daemon", "error", "see pvbackd(8), ALARMS",
+				doctor_find(d, "daemon", "error", todo,
 					    "disk %s of domain %s: alarm: %s", vdev ? vdev : "?", dom ? dom : "?",
 					    alarm);
 			else if (error)
-				doctor_find(d, "daemon", "error", "detach and attach it again once the cause is gone",
+				doctor_find(d, "daemon", "error",
+					    waits && strcmp(waits, "true") == 0 ? todo : "detach and attach it again once the cause is gone",
 					    "%s %s of domain %s: %s", noun, vdev ? vdev : "?", dom ? dom : "?", error);
 		}
 	json_object_put(reply);

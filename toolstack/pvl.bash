@@ -37,6 +37,10 @@ _pvl_complete()
 		COMPREPLY=($(compgen -W "$("${pvl[@]}" block-list --names "$domain" 2>/dev/null)" -- "$cur"))
 	elif [[ $nr == 1 && $cmd == network-detach ]]; then
 		COMPREPLY=($(compgen -W "$("${pvl[@]}" network-list --names "$domain" 2>/dev/null)" -- "$cur"))
+	elif [[ $nr == 0 && $cmd == backend ]]; then
+		COMPREPLY=($(compgen -W 'info upgrade resume refresh policy' -- "$cur"))
+	elif [[ $nr == 1 && $cmd == backend && $domain == upgrade ]]; then
+		COMPREPLY=($(compgen -f -- "$cur"))
 	elif [[ $nr == 1 && $cmd == trigger ]]; then
 		COMPREPLY=($(compgen -W 'nmi reset init power sleep s3resume' -- "$cur"))
 	elif [[ $cmd != info && $cmd != doctor && $cmd != vm-list && $cmd != help ]]; then

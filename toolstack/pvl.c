@@ -78,6 +78,10 @@ static const struct opt stats_opts[] = {
 	{ "socket", 0, "PATH", "pvbackd's control socket" },
 	{ 0 }
 };
+static const struct opt backend_opts[] = {
+	{ "socket", 0, "PATH", "pvbackd's control socket" },
+	{ 0 }
+};
 static const struct opt help_opts[] = {
 	{ "list", 'l', NULL, "names of all commands, one a line" },
 	{ "options", 'o', NULL, "options of the command, one a line" },
@@ -124,6 +128,13 @@ const struct cmd pvl_commands[] = {
 	{ "stats", cmd_stats, 0, 2, "[DOMAIN [DEVICE]]", "counters of the disks and NICs that pvbackd serves",
 	  "DEVICE is a disk (xvda, 51712), or vifNUMBER for a NIC.",
 	  stats_opts },
+	{ "backend", cmd_backend, 1, 5, "info|upgrade [PROGRAM]|resume DOMAIN DEVICE|refresh DOMAIN DISK|policy DOMAIN DISK CLASS POLICY",
+	  "talk to pvbackd",
+	  "upgrade lets PROGRAM, or what is installed now, take over from the running pvbackd; guests see a pause.  "
+	  "It is refused before anything stops if PROGRAM could not go on with a device; --force does not ask about devices "
+	  "that end with pvbackd in any case.  resume lets a device go on that waits after errors, refresh looks at an image's "
+	  "size, policy says what a CLASS of errors (enospc, flush-error, io-error) does: retry, report, stop or ignore.",
+	  backend_opts },
 	{ "doctor", cmd_doctor, 0, 0, "", "look for what is wrong with this host's devices",
 	  "Changes nothing.  Exit status 0: all well; 1: there are findings.", NULL },
 	{ "help", cmd_help, 0, 1, "[COMMAND]", "list commands, or explain one", NULL, help_opts },
