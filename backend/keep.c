@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "bus/journal.h"
+#include "fence.h"
 #include "keep.h"
 #include "log.h"
 #include "supervisor.h"
@@ -247,22 +248,10 @@ void keep_sweep(struct supervisor *sup)
 
 int keep_fd_for_worker(const struct device *d)
 {
-	struct flock fl = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
-	char path[32];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", d->journal_fd);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &fl) < 0) {
-		close(fd);
-		return -EBUSY;
-	}
-	return fd < 0 ? -errno : fd;
+	return fence_fd(d->journal_fd, 0);
 }
 
 bool keep_fenced(const struct device *d)
 {
-	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-
-	return d->journal_fd < 0 || fcntl(d->journal_fd, F_OFD_GETLK, &fl) < 0 || fl.l_type == F_UNLCK;
+	return d->journal_fd < 0 || fence_open(d->journal_fd, 0);
 }

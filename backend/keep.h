@@ -15,7 +15,7 @@
  *          counts only if it says what the front end's keys still say, for the same VM; anything else is
  *          the state of another connection, and nothing is resumed with it.
  * Version  A record of another version or layout is refused with words, and left alone.  keep_check() asks beforehand.
- * The fence of processes: whoever maps a journal holds a lock on its file until its memory is gone.
+ * Fence    Whoever maps a journal holds a lock on its file until its memory is gone (fence.h).
  */
 #include <stdbool.h>
 #include "bus/error.h"

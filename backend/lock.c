@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* lock.c: one writer per image.  The lock is taken when rings connect, not before: a migrating guest's new
  * domain is set up while the old one still runs, and gets the image handed over when it wants to connect.
- *
- * And the fence between a worker that died and the next: what the dead one has handed to an io_uring goes on after its
- * death, and waiting for the process does not wait for that.  But each such request holds the open file description that
- * it came from, and a description's locks go when the last holder has.  So each worker gets descriptions of its own, with
- * a lock on a byte, far behind any image, that stands for its device; while that is there, writes may still land. */
+ * And the fence (fence.h): each device has a byte, far behind any image. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include "fence.h"
 #include "log.h"
 #include "supervisor.h"
 #include "vbd.h"
@@ -37,30 +33,9 @@ static int lock_file(struct vbd *v, short type)
 
 /* ---- the fence -------------------------------------------------------------------------------------------- */
 
-static struct flock fence(const struct vbd *v, short type)
+static off_t fence(const struct vbd *v)
 {
-	return (struct flock){ .l_type = type, .l_whence = SEEK_SET, .l_len = 1,
-			       .l_start = FENCE + ((off_t)v->dev.id.front << 32) + v->dev.id.devid };
-}
-
-static int fd_for_worker(const struct vbd *v, int fd)
-{
-	struct flock fl = fence(v, F_RDLCK); /* it may be read-only */
-	char path[32];
-	int flags = fcntl(fd, F_GETFL), own;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	own = open(path, (flags & (O_ACCMODE | O_DIRECT | O_DSYNC)) | O_CLOEXEC | O_NONBLOCK);
-	if (own < 0 && errno == ENXIO) /* a socket: who is at its other end must see to it */
-		return fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (own >= 0 && fcntl(own, F_OFD_SETLK, &fl) < 0 && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOLCK) {
-		int rc = errno;
-
-		close(own);
-		errno = rc;
-		return -1;
-	}
-	return own;
+	return FENCE + ((off_t)v->dev.id.front << 32) + v->dev.id.devid;
 }
 
 int vbd_fds_for_worker(const struct vbd *v, int *fds, unsigned *nr_fds, struct pvb_error *err)
@@ -68,9 +43,9 @@ int vbd_fds_for_worker(const struct vbd *v, int *fds, unsigned *nr_fds, struct p
 	unsigned n;
 
 	for (n = 0; n < v->nr_fds; n++) {
-		fds[n] = fd_for_worker(v, v->fds[n]);
+		fds[n] = fence_fd(v->fds[n], fence(v));
 		if (fds[n] < 0) {
-			int rc = -errno;
+			int rc = fds[n];
 
 			ipc_close_fds(fds, n);
 			return pvb_err(err, rc, "image %s for its worker: %s", v->target->arg, strerror(-rc));
@@ -82,12 +57,9 @@ int vbd_fds_for_worker(const struct vbd *v, int *fds, unsigned *nr_fds, struct p
 
 bool vbd_fenced(const struct vbd *v)
 {
-	for (unsigned n = 0; n < v->nr_fds; n++) {
-		struct flock fl = fence(v, F_WRLCK);
-
-		if (fcntl(v->fds[n], F_OFD_GETLK, &fl) == 0 && fl.l_type != F_UNLCK)
+	for (unsigned n = 0; n < v->nr_fds; n++)
+		if (!fence_open(v->fds[n], fence(v)))
 			return false;
-	}
 	return true;
 }
 
