@@ -127,6 +127,22 @@ step_daemon() {
 	note "  $n times: $(stalls $from)"
 }
 
+# xenstored becomes another process image, as when it is upgraded; then pvbackd must still hear of what happens
+step_store() {
+	local n
+
+	start disk net || return
+	for n in 1 2 3; do
+		sleep 1
+		xenstore-control live-update "$(readlink -f "/proc/$(cat /run/xenstored.pid)/exe")" -t 30 >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+		xl block-attach good "$(spec xvdc rw /run/extra.img)" >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+		wait_node "$base/vbd/$(guest_id good)/51744/state" 30 '[ "$value" = 4 ]' || { echo "round $n: xvdc does not connect" >&2; return 1; }
+		xl block-detach good xvdc >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+	done
+	finish disk net || return
+	note "  $n times"
+}
+
 # What the toolstack does to another disk goes on, whoever dies meanwhile.
 step_detach() {
 	local n id
@@ -193,7 +209,7 @@ devices=4
 all_connected $devices || exit 1
 
 failed=()
-[ $# -gt 0 ] || set -- traffic files daemon detach reboot
+[ $# -gt 0 ] || set -- traffic files daemon store detach reboot
 for step; do
 	note "$step"
 	t=$EPOCHREALTIME
