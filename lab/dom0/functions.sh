@@ -61,7 +61,7 @@ guest_create_usage() {
 	  --append CMDLINE              e.g. xen_blkfront.max_queues=1
 	  --config 'KEY=VALUE'          a line for the xl.cfg, may be repeated
 	  --kernel FILE  --initrd FILE  instead of the lab's
-	  --fio                         fio and iperf3 in the guest (lab/run --with-fio)
+	  --fio                         fio, iperf3, ethtool, lsblk in the guest (lab/run --with-fio)
 	  --paused                      xl create -p
 	END
 }
