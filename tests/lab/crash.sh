@@ -26,9 +26,9 @@ kill_worker() { # [DOMID]: one, and now and then the one after it at once
 
 	# shellcheck disable=SC2046 # words
 	pid=$(pick $(worker_of "$domain"))
-	kill -9 "$pid" || return
+	kill -s "$(pick KILL KILL SEGV BUS)" "$pid" || return
 	[ $((RANDOM % 5)) = 0 ] || return 0
-	wait_for "next=\$(worker_of $domain | grep -vx $pid | tail -n 1); [ -n \"\$next\" ]" 10 && kill -9 "$next"
+	wait_for "next=\$(worker_of $domain | grep -vx $pid | tail -n 1); [ -n \"\$next\" ]" 10 && kill -KILL "$next"
 }
 
 killed() { # COUNT DEVICES
@@ -195,7 +195,7 @@ truncate -s 16M /run/fio.img
 truncate -s 48M /run/files.img && mkfs.ext4 -qF /run/files.img
 truncate -s 4M /run/extra.img
 dd if=/dev/urandom of=/run/second.img bs=1M count=4 2>/dev/null
-expected+=('died by signal 9')
+expected+=('died by signal')
 backd_start
 guest_create good pv --fio --mem 256 --vcpus "$vcpus" --file /root/crash-guest.sh --file /www/file:/www/file \
 	--append "xen_blkfront.max_queues=$vcpus xen_blkfront.max_indirect_segments=256" \

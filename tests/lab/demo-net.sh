@@ -128,6 +128,19 @@ xl domid net2 >"$lab_dir/net2.id"
 wait_for 'ping -c 1 -W 1 10.9.0.12 >/dev/null' 30 "net2 answers dom0" || exit 1
 guest_exec net1 'for i in 1 2 3 4 5 6; do ping -c 1 -W 5 10.8.0.12 && exit; done; exit 1' 60 >/dev/null || lab_fail "switch: not after the restore"
 
+show "Debian's vif-route and vif-nat"
+id1=$(guest_id net1)
+for how in "route 10.7.0.5 10.9.0.1" "nat 10.6.0.5 10.6.0.132"; do
+	read -r how ip router <<<"$how"
+	xl network-attach net1 "script=vif-$how" "ip=$ip" gatewaydev=xenbr0 mac=00:16:3e:09:00:98 >/tmp/out 2>&1 || { cat /tmp/out; lab_fail "vif-$how"; }
+	wait_node "/local/domain/0/backend/vif/$id1/2/state" 20 '[ "$value" = 4 ]' || lab_fail "vif-$how: the NIC does not connect"
+	guest_exec net1 "ip addr add $ip/32 dev eth2 && ip link set eth2 up && ip route add $router/32 dev eth2" || lab_fail "vif-$how: eth2 in the guest"
+	wait_for "ping -c 1 -W 5 $ip >/tmp/out" 30 "an answer from $ip" || exit 1
+	ip route show "$ip" | indent
+	xl network-detach net1 2 || lab_fail "vif-$how: network-detach"
+	wait_for "[ ! -e /sys/class/net/vif$id1.2 ]" 5 "the TAP gone" || exit 1
+done
+
 guest_destroy net1 && guest_destroy net2 || exit 1
 
 if [ -n "$migrate" ]; then
