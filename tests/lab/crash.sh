@@ -21,23 +21,41 @@ connected() { pvl --json stats | grep -o '"phase": *"connected"' | wc -l; }
 # all of them go on, those of workers that have not even begun, too
 all_connected() { wait_for "[ \"\$(connected)\" = $1 ]" 60 "all $1 devices connected again"; }
 
-kill_worker() { # [DOMID]: one, and now and then the one after it at once
+kill_worker() { # [DOMID]: one, and now and then the one after it at once; their number is $deaths then
 	local pid next domain=${1:-}
 
+	deaths=1
 	# shellcheck disable=SC2046 # words
 	pid=$(pick $(worker_of "$domain"))
 	kill -s "$(pick KILL KILL SEGV BUS)" "$pid" || return
 	[ $((RANDOM % 5)) = 0 ] || return 0
+	deaths=2
 	wait_for "next=\$(worker_of $domain | grep -vx $pid | tail -n 1); [ -n \"\$next\" ]" 10 && kill -KILL "$next"
+}
+
+# The log tells of so many deaths, and that each device of the last one goes on.
+all_go_on() {
+	local line need=1 seen=0 end=$((SECONDS + 60))
+
+	until [ $deaths -le 0 ] && [ $seen -ge "$need" ]; do
+		[ $SECONDS -lt $end ] || { echo "$seen of $need devices went on within 60 s" >&2; return 1; }
+		read -r -u "$news" line || { sleep 0.03; continue; }
+		case $line in
+		*"died by signal"*" with "*" devices") need=${line##* with } need=${need% devices} seen=0 deaths=$((deaths - 1)) ;;
+		*"goes on, after"*) seen=$((seen + 1)) ;;
+		esac
+	done
 }
 
 killed() { # COUNT DEVICES
 	local n
 
+	while read -r -u "$news"; do :; done # what was
 	for ((n = 0; n < $1; n++)); do
 		sleep "$(rand 900)"
-		kill_worker && all_connected "$2" || return
+		kill_worker && all_go_on || return
 	done
+	all_connected "$2"
 }
 
 stalls() { # FROM-LINE
@@ -197,6 +215,7 @@ truncate -s 4M /run/extra.img
 dd if=/dev/urandom of=/run/second.img bs=1M count=4 2>/dev/null
 expected+=('died by signal')
 backd_start
+exec {news}<"$log"
 guest_create good pv --fio --mem 256 --vcpus "$vcpus" --file /root/crash-guest.sh --file /www/file:/www/file \
 	--append "xen_blkfront.max_queues=$vcpus xen_blkfront.max_indirect_segments=256" \
 	--disk "$(spec xvda rw "file:/run/fio.img?queues=$vcpus")" --disk "$(spec xvdb rw /run/files.img)" --vif "bridge=xenbr0,mac=00:16:3e:09:00:02" || exit 1
