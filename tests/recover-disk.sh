@@ -42,8 +42,10 @@ export XENSTORED_PATH=$fabric/store
 [ "$(xenstore-read /local/domain/0/backend/vbd/1/51712/state)" = 4 ] || fail "the parked disk has left state 4"
 xenstore-read /local/domain/0/backend/vbd/1/51712/error | grep -q "10 worker processes in a row died by signal 9" || fail "error does not say why"
 kill -0 $b || fail "the guest did not wait"
-perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0); connect($s, sockaddr_un($ARGV[0])) or die "$ARGV[0]: $!";
-	syswrite $s, "{\"cmd\":\"resume\",\"domid\":1,\"devid\":51712}\n"; print scalar <$s>' "$fabric/pvbackd.sock" | grep -q '"ok":true' || fail "resume"
+! pvl --host "local:$fabric" doctor >doctor.out || fail "the doctor finds nothing"
+grep -q "worker processes in a row" doctor.out && grep -q -- "-> pvl backend resume 1 xvda, once the cause is gone" doctor.out ||
+	fail "the doctor says: $(cat doctor.out)"
+must pvl --host "local:$fabric" backend resume 1 xvda
 wait $b || fail "the guest's I/O after it was parked"
 [ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] || fail "parked: $(cat bench.json)"
 ! xenstore-read /local/domain/0/backend/vbd/1/51712/error 2>/dev/null || fail "error is left"
