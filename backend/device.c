@@ -604,18 +604,17 @@ void device_unpark(struct device *d)
 		return;
 	d->parked = false;
 	d->deaths = 0;
+	d->error[0] = 0;
 	device_set_text(d, d->ops->error, NULL);
 	device_step(d);
 }
 
 static void park(struct device *d, const char *how)
 {
-	char text[240];
-
 	d->parked = true;
-	snprintf(text, sizeof(text), "%u worker processes in a row %.100s: it waits until told to resume", d->deaths, how);
-	device_log(d, LOG_LEVEL_ERR, "%s", text);
-	device_set_text(d, d->ops->error, text);
+	snprintf(d->error, sizeof(d->error), "%u worker processes in a row %.100s: it waits until told to resume", d->deaths, how);
+	device_log(d, LOG_LEVEL_ERR, "%s", d->error);
+	device_set_text(d, d->ops->error, d->error);
 }
 
 /* The guest's rings, and the journal of what is in flight, are where they were.  What the dead process had begun may still
