@@ -81,7 +81,7 @@ show "a file of $mib MiB over HTTP"
 fetch dom0 "net1 -> dom0, bridge" 10.9.0.11
 fetch net2 "net1 -> net2, bridge" 10.9.0.11
 fetch net2 "net1 -> net2, switch" 10.8.0.11
-mkdir -p /www && dd if=/dev/urandom of=/www/file bs=1M count="$mib" 2>/dev/null && sha256sum </www/file >/www/sum
+mkdir -p /www && dd if=/dev/urandom of=/www/file bs=1M count="$mib" 2>/tmp/out && sha256sum </www/file >/www/sum || { cat /tmp/out; lab_fail "dom0 has no room for $mib MiB"; }
 busybox httpd -f -p 10.9.0.1:80 -h /www &
 httpd=$!
 wait_for 'wget -q -O /dev/null http://10.9.0.1/sum' 10 "dom0's web server" || exit 1
