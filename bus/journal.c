@@ -45,6 +45,7 @@ void pvb_journal_init(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t en
 	uint32_t i;
 
 	memset(mem, 0, pvb_journal_bytes(nr, entry_size));
+	PVB_CRASH_POINT(journal_init_zeroed);
 	attach(j, mem, nr, entry_size);
 	for (i = nr; i-- > 0;)
 		pvb_journal_put(j, pvb_journal_at(j, i));
@@ -55,8 +56,10 @@ void pvb_journal_init(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t en
 	j->head->generation = generation;
 	j->head->seq = req_cons;
 	j->head->rsp_prod = j->head->rsp_next = rsp_prod;
+	PVB_CRASH_POINT(journal_init_head);
 	/* last: a journal that was only half made is not one */
 	__atomic_store_n(&j->head->magic, PVB_JOURNAL_MAGIC, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(journal_init_magic);
 }
 
 int pvb_journal_open(struct pvb_journal *j, void *mem, size_t bytes, uint32_t nr, uint32_t entry_size,

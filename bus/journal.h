@@ -28,6 +28,7 @@
  */
 #include <stdint.h>
 #include <stddef.h>
+#include "crash.h"
 #include "error.h"
 
 #ifdef __cplusplus
@@ -118,36 +119,47 @@ static inline struct pvb_journal_entry *pvb_journal_get(struct pvb_journal *j)
 static inline void pvb_journal_take(struct pvb_journal *j, struct pvb_journal_entry *e)
 {
 	e->seq = j->head->seq;
+	PVB_CRASH_POINT(journal_take_seq);
 	__atomic_store_n(&e->state, PVB_J_TAKEN, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(journal_take_state);
 	__atomic_store_n(&j->head->seq, e->seq + 1, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(journal_take_counted);
 }
 
 static inline void pvb_journal_done(struct pvb_journal_entry *e, int16_t status)
 {
 	e->status = status;
+	PVB_CRASH_POINT(journal_done_status);
 	__atomic_store_n(&e->state, PVB_J_DONE, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(journal_done_state);
 }
 
 static inline void pvb_journal_respond(struct pvb_journal_entry *e, uint32_t rsp_index)
 {
 	e->rsp_index = rsp_index;
+	PVB_CRASH_POINT(journal_respond_index);
 	__atomic_store_n(&e->state, PVB_J_RESPONDED, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(journal_respond_state);
 }
 
 /* Around the store to the ring's rsp_prod. */
 static inline void pvb_journal_push_begin(struct pvb_journal *j, uint32_t rsp_prod)
 {
 	__atomic_store_n(&j->head->rsp_next, rsp_prod, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(journal_push_begin);
 }
 static inline void pvb_journal_push_end(struct pvb_journal *j, uint32_t rsp_prod)
 {
 	__atomic_store_n(&j->head->rsp_prod, rsp_prod, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(journal_push_end);
 }
 
 static inline void pvb_journal_put(struct pvb_journal *j, struct pvb_journal_entry *e)
 {
 	__atomic_store_n(&e->state, PVB_J_FREE, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(journal_put_state);
 	e->next_free = j->free;
+	PVB_CRASH_POINT(journal_put_next);
 	j->free = pvb_journal_index(j, e);
 	j->in_use--;
 }

@@ -19,6 +19,7 @@
  *          event"): one of the two sides always sees the other.
  * Source   xen/include/public/io/ring.h for the layout.
  */
+#include "crash.h"
 #ifdef __KERNEL__
 #include <linux/types.h>
 #include <linux/string.h>
@@ -102,6 +103,7 @@ static inline void pvb_ring_copy_out(volatile void *dst, const void *src, uint32
 	for (i = 0; i < len / 4; i++) {
 		memcpy(&w, s + 4 * i, 4);
 		pvb_ring_store(&d[i], w);
+		PVB_CRASH_POINT(ring_put_word);
 	}
 }
 
@@ -169,6 +171,7 @@ static inline void pvb_ring_back_put(struct pvb_ring *r, const void *rsp, uint32
 	pvb_ring_copy_out(slot, rsp, len);
 	for (i = len; i < r->slot_size; i += 4)
 		pvb_ring_store((volatile uint32_t *)(slot + i), 0);
+	PVB_CRASH_POINT(ring_put_rest);
 	r->prod++;
 }
 
@@ -180,6 +183,7 @@ static inline bool pvb_ring_back_push(struct pvb_ring *r)
 	if (old == now)
 		return false;
 	pvb_ring_store_release(&r->sh->rsp_prod, now); /* entry before index */
+	PVB_CRASH_POINT(ring_rsp_prod);
 	pvb_ring_mb();  /* index before event */
 	r->pushed = now;
 	return now - pvb_ring_load(&r->sh->rsp_event) < now - old;
@@ -189,6 +193,7 @@ static inline bool pvb_ring_back_push(struct pvb_ring *r)
 static inline int pvb_ring_back_rearm(struct pvb_ring *r)
 {
 	pvb_ring_store(&r->sh->req_event, r->cons + 1);
+	PVB_CRASH_POINT(ring_req_event);
 	pvb_ring_mb();
 	return pvb_ring_back_avail(r);
 }

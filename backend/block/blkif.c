@@ -62,6 +62,7 @@ static void push_responses(struct blk_ctx *ctx)
 		pvb_journal_push_begin(&q->journal, q->ring.prod);
 		if (pvb_ring_back_push(&q->ring)) {
 			pvb_event_notify(q->event);
+			PVB_CRASH_POINT(blk_notified);
 			stats_add(&q->stats->notify_sent, 1);
 		} else {
 			stats_add(&q->stats->notify_suppressed, 1);
@@ -72,6 +73,7 @@ static void push_responses(struct blk_ctx *ctx)
 			pvb_journal_put(&q->journal, &r->e->j);
 			q->dev->in_flight--;
 		}
+		PVB_CRASH_POINT(blk_pushed);
 		__atomic_store_n(&q->stats->in_flight, q->journal.in_use, __ATOMIC_RELAXED);
 	}
 }
@@ -98,6 +100,7 @@ static void io_done(struct bio *bio)
 {
 	struct blk_req *r = bio->owner;
 
+	PVB_CRASH_POINT(blk_io_done);
 	blk_list_add(&r->q->dev->ctx->finished, r);
 }
 
@@ -173,8 +176,10 @@ static void submit_all(struct blk_ctx *ctx)
 			batch[n++] = &r->bio;
 		}
 		disk_submit(disk, batch, n);
+		PVB_CRASH_POINT(blk_submitted);
 	}
 	aio_flush(ctx->io->aio);
+	PVB_CRASH_POINT(blk_flushed);
 }
 
 static void start(struct blk_req *r)
@@ -231,7 +236,9 @@ static unsigned take_queue(struct blk_queue *q)
 		}
 		r = &q->reqs[pvb_journal_index(&q->journal, j)];
 		pvb_ring_back_take(&q->ring, slot);
+		PVB_CRASH_POINT(blk_slot_read);
 		blk_wire_decode(q->abi, slot, r->e);
+		PVB_CRASH_POINT(blk_decoded);
 		pvb_journal_take(&q->journal, j);
 		dev->in_flight++;
 		r->t0 = ctx->now;

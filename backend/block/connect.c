@@ -244,7 +244,9 @@ static void tell_front(struct blk_queue *q)
 {
 	if (!q->found)
 		return;
+	PVB_CRASH_POINT(blk_went_on);
 	pvb_event_notify(q->event);
+	PVB_CRASH_POINT(blk_told_front);
 	free(q->found);
 	q->found = NULL;
 }
@@ -273,6 +275,7 @@ int blk_connect(struct blk_dev *dev, const struct blk_connect *c, void *const *j
 			return rc;
 		}
 	}
+	PVB_CRASH_POINT(blk_connected);
 	for (unsigned i = 0; i < c->nr_queues; i++)
 		if (dev->queues[i].found)
 			blk_go_on(&dev->queues[i]);

@@ -71,6 +71,7 @@ void data_copy_run(struct blk_ctx *ctx)
 	if (ctx->nr_ops) {
 		/* a failed batch leaves a status in every op: looked at one by one in data_copy_check() */
 		(void)pvb_hv_copy(ctx->hv, ctx->ops, ctx->nr_ops);
+		PVB_CRASH_POINT(blk_copied);
 		ctx->copy_calls++;
 	}
 }
@@ -157,8 +158,11 @@ void data_fetch_indirect(struct blk_ctx *ctx)
 			blk_wire_segments(r->e, i * 512, ctx->ops[r->first_op + i].dst.local, here);
 			left -= here;
 		}
-		if (r->fetch_status == 0)
+		if (r->fetch_status == 0) {
+			PVB_CRASH_POINT(blk_segments);
 			r->e->have_segs = 1;
+			PVB_CRASH_POINT(blk_have_segments);
+		}
 	}
 	data_copy_clear(ctx);
 }

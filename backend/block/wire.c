@@ -62,6 +62,7 @@ void blk_wire_segments(struct blk_entry *e, unsigned at, const void *page, unsig
 		e->segs[at + i].first = p[4];
 		e->segs[at + i].last = p[5];
 		e->segs[at + i].zero = 0;
+		PVB_CRASH_POINT(wire_segment);
 	}
 }
 
@@ -99,6 +100,7 @@ static int check_segments(struct blk_entry *e, const char *what, struct pvb_erro
 			return BLKIF_RSP_ERROR;
 		}
 		e->nr_sectors += s->last - s->first + 1u;
+		PVB_CRASH_POINT(wire_check_sectors);
 	}
 	return 0;
 }
@@ -129,6 +131,7 @@ static int check_data(struct blk_entry *e, const struct blk_limits *lim, bool ma
 		return rc;
 	if (e->nr_segs == 0)
 		e->sector = 0; /* an empty flush has no place */
+	PVB_CRASH_POINT(wire_checked);
 	return check_range(e, lim, what, err);
 }
 

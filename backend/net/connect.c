@@ -296,6 +296,7 @@ static int go_on(struct nif_queue *q, struct nif_journal *j, struct pvb_error *e
 	}
 	if (rc < 0)
 		return rc;
+	PVB_CRASH_POINT(nif_rings_gone_on);
 	q->j = j;
 	q->again = true;
 	gref_restore(q);
@@ -424,9 +425,11 @@ static void tell_front(struct nif_queue *q)
 {
 	if (!q->again)
 		return;
+	PVB_CRASH_POINT(nif_went_on);
 	pvb_event_notify(q->tx.event);
 	if (q->rx.event)
 		pvb_event_notify(q->rx.event);
+	PVB_CRASH_POINT(nif_told_front);
 }
 
 int nif_connect(struct nif *nif, const struct nif_connect *c, void *const *journals, struct pvb_error *err)

@@ -153,6 +153,7 @@ void copy_fetch(struct nif_ctx *ctx)
 	if (b->nr == 0)
 		return;
 	run(ctx, b);
+	PVB_CRASH_POINT(nif_fetched);
 	for (unsigned i = 0; i < b->nr; i++) {
 		const struct pvb_copy *c = &b->copy[i];
 		const struct nif_op *op = &b->op[i];
@@ -208,6 +209,7 @@ void copy_deliver(struct nif_ctx *ctx)
 	if (b->nr == 0)
 		return;
 	run(ctx, b);
+	PVB_CRASH_POINT(nif_delivered);
 	for (unsigned i = 0; i < b->nr; i++) {
 		if (b->copy[i].status == 0)
 			continue;

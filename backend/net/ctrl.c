@@ -194,9 +194,11 @@ static unsigned serve_one(struct nif *nif)
 	struct xen_netif_ctrl_response rsp = { 0 };
 
 	pvb_ring_back_take(ring, &r);
+	PVB_CRASH_POINT(ctrl_slot_read);
 	rsp.id = r.id;
 	rsp.type = r.type;
 	rsp.status = carry_out(nif, &r, &rsp.data);
+	PVB_CRASH_POINT(ctrl_carried_out);
 	if (r.type >= XEN_NETIF_CTRL_TYPE_SET_HASH_FLAGS && r.type <= XEN_NETIF_CTRL_TYPE_SET_HASH_ALGORITHM)
 		hash_setup(nif);
 	stats_add(&nif->stats->ctrl_requests, 1);
@@ -204,6 +206,7 @@ static unsigned serve_one(struct nif *nif)
 	pvb_ring_back_put(ring, &rsp, sizeof(rsp));
 	if (pvb_ring_back_push(ring))
 		pvb_event_notify(nif->ctrl.event);
+	PVB_CRASH_POINT(ctrl_answered);
 	return r.type == XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING || r.type == XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING ?
 		NIF_CTRL_BUDGET : 1;
 }

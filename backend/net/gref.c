@@ -47,6 +47,7 @@ static void tell_journal(struct nif_queue *q, unsigned place)
 	uint64_t word = NIFJ_GREF_USED | (e->readonly ? NIFJ_GREF_READONLY : 0) | e->ref;
 
 	__atomic_store_n(&q->j->gref[place], place < q->grefs->nr ? word : 0, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(gref_told_journal);
 }
 
 static int add_one(struct nif_queue *q, uint32_t ref, bool readonly)
@@ -109,8 +110,10 @@ void gref_restore(struct nif_queue *q)
 		if ((word[i] & NIFJ_GREF_USED) && gref_add(q, &g, 1, NIFJ_GREFS, &bad) < 0)
 			nif_refused(q->nif, "queue %u: grant %u was mapped, and can not be mapped again", q->id, g.ref);
 	}
+	PVB_CRASH_POINT(gref_restored);
 	for (unsigned i = gref_count(q->grefs); i < NIFJ_GREFS; i++)
 		word[i] = 0;
+	PVB_CRASH_POINT(gref_rest_cleared);
 }
 
 /* Close the gap in the chain of buckets. */

@@ -145,6 +145,7 @@ static void send(struct nif_ctx *ctx)
 		if (nr == 0)
 			continue;
 		port_xmit(q->nif->port, frames, nr);
+		PVB_CRASH_POINT(nif_sent);
 		q->nif->xmitted = true;
 	}
 	for (struct nif *nif = ctx->nifs; nif; nif = nif->next) {

@@ -162,6 +162,7 @@ void nif_tick(struct nif_ctx *ctx, unsigned ms);     /* a pass in ms at the late
 static inline int nif_ring_rearm(struct pvb_ring *r, uint32_t seen)
 {
 	pvb_ring_store(&r->sh->req_event, r->cons + seen + 1);
+	PVB_CRASH_POINT(nif_req_event);
 	pvb_ring_mb();
 	return pvb_ring_back_avail(r);
 }

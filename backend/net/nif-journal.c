@@ -20,13 +20,16 @@ size_t nifj_bytes(void)
 void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t rx)
 {
 	memset(j, 0, sizeof(*j));
+	PVB_CRASH_POINT(nifj_init_zeroed);
 	j->version = NIFJ_VERSION;
 	j->size = sizeof(*j);
 	j->generation = generation;
 	j->ring[NIFJ_TX] = (struct nifj_ring){ tx, tx, tx };
 	j->ring[NIFJ_RX] = (struct nifj_ring){ rx, rx, rx };
+	PVB_CRASH_POINT(nifj_init_rings);
 	/* last: a journal that was only half made is not one */
 	__atomic_store_n(&j->magic, NIFJ_MAGIC, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(nifj_init_magic);
 }
 
 static int check_state(const struct nifj_state *s, struct pvb_error *err)
@@ -78,6 +81,7 @@ bool nifj_push(struct nif_journal *j, enum nifj_dir dir, struct pvb_ring *r, uin
 	bool notify;
 
 	__atomic_store_n(&j->ring[dir].rsp_next, to, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(nifj_push_begin);
 	while (r->prod != to) {
 		uint32_t at = r->prod & (NIFJ_SLOTS - 1);
 
@@ -88,6 +92,7 @@ bool nifj_push(struct nif_journal *j, enum nifj_dir dir, struct pvb_ring *r, uin
 	}
 	notify = pvb_ring_back_push(r);
 	__atomic_store_n(&j->ring[dir].rsp_prod, to, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(nifj_push_end);
 	return notify;
 }
 
@@ -96,10 +101,13 @@ struct nifj_state *nifj_state_begin(struct nif_journal *j)
 	struct nifj_state *next = &j->state[!j->current];
 
 	*next = j->state[j->current & 1];
+	PVB_CRASH_POINT(nifj_state_copied);
 	return next;
 }
 
 void nifj_state_end(struct nif_journal *j)
 {
+	PVB_CRASH_POINT(nifj_state_made);
 	__atomic_store_n(&j->current, !j->current, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(nifj_state_shown);
 }

@@ -91,6 +91,7 @@ bool nifj_push(struct nif_journal *j, enum nifj_dir dir, struct pvb_ring *r, uin
 static inline void nifj_taken(struct nif_journal *j, enum nifj_dir dir, uint32_t cons)
 {
 	__atomic_store_n(&j->ring[dir].cons, cons, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(nifj_taken);
 }
 
 static inline const struct nifj_state *nifj_state(const struct nif_journal *j)

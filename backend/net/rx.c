@@ -144,6 +144,7 @@ static const struct netif_rx_request *take_slot(struct nif_queue *q)
 	struct netif_rx_request *r = &q->j->rx_req[q->rx.ring.cons & (NIF_RING_SLOTS - 1)];
 
 	pvb_ring_back_take(&q->rx.ring, r);
+	PVB_CRASH_POINT(rx_slot_read);
 	q->rx.avail--;
 	return r;
 }
@@ -159,6 +160,7 @@ static void next_slot(struct fill *to)
 	to->used = 0;
 	to->nr_data++;
 	*answer_at(to->q, to->at) = (struct netif_rx_response){ .id = r->id };
+	PVB_CRASH_POINT(rx_slot_begun);
 }
 
 /* Extra infos take slots of their own, whose buffers go back unused. */
@@ -168,6 +170,7 @@ static void put_extra(struct nif_queue *q, const struct netif_extra_info *x)
 
 	take_slot(q);
 	memcpy(answer_at(q, at), x, sizeof(*x));
+	PVB_CRASH_POINT(rx_extra_written);
 }
 
 static void put_bytes(struct fill *to, const struct frame_seg *s, uint32_t skip, uint32_t n)
@@ -243,6 +246,7 @@ static void put_piece(struct fill *to, const struct frame_seg *s, uint32_t skip,
 		skip += n;
 		to->used += n;
 		answer_at(to->q, to->at)->status = (int16_t)to->used;
+		PVB_CRASH_POINT(rx_piece_put);
 	}
 }
 
@@ -271,6 +275,7 @@ static void put_frame(struct fill *to, const struct frame *f, const struct netif
 	if (nr_x)
 		flags |= NETRXF_extra_info;
 	answer_at(to->q, to->first)->flags |= flags;
+	PVB_CRASH_POINT(rx_frame_put);
 }
 
 static unsigned extras(const struct nif *nif, const struct frame *f, const uint32_t *hash, uint8_t type,
@@ -407,6 +412,7 @@ void rx_failed(struct nif_queue *q, uint32_t first)
 	for (;;) {
 		bytes += (uint64_t)r->status;
 		r->status = NETIF_RSP_ERROR;
+		PVB_CRASH_POINT(rx_failed_slot);
 		for (at++; extra; at++)
 			extra = ((struct netif_extra_info *)(void *)answer_at(q, at))->flags &
 				XEN_NETIF_EXTRA_FLAG_MORE;
@@ -436,6 +442,7 @@ void rx_push(struct nif_ctx *ctx)
 			continue;
 		if (nifj_push(q->j, NIFJ_RX, &rx->ring, rx->ring.cons)) {
 			pvb_event_notify(rx->event ? rx->event : q->tx.event);
+			PVB_CRASH_POINT(rx_notified);
 			stats_add(&q->stats->notify_sent, 1);
 		} else {
 			stats_add(&q->stats->notify_suppressed, 1);

@@ -18,6 +18,7 @@ static const struct netif_tx_request *read_slot(struct nif_queue *q, uint32_t in
 	struct netif_tx_request *r = slot_at(q, index);
 
 	pvb_ring_copy_in(r, pvb_ring_slot(&q->tx.ring, index), sizeof(*r));
+	PVB_CRASH_POINT(tx_slot_read);
 	return r;
 }
 
@@ -415,6 +416,7 @@ static void write_down(struct nif_queue *q, const struct nif_pkt *p, int16_t sta
 			*r = (struct netif_tx_response){ .status = NETIF_RSP_NULL };
 		else
 			*r = (struct netif_tx_response){ .id = slot_at(q, p->first + i)->id, .status = status };
+		PVB_CRASH_POINT(tx_written_down);
 	}
 	stats_add(&q->stats->tx_slots, p->nr_slots);
 }
@@ -451,6 +453,7 @@ void tx_answer(struct nif_queue *q)
 	memmove(tx->pkt, tx->pkt + done, tx->nr * sizeof(*tx->pkt));
 	if (nifj_push(q->j, NIFJ_TX, &tx->ring, to)) {
 		pvb_event_notify(tx->event);
+		PVB_CRASH_POINT(tx_notified);
 		stats_add(&q->stats->notify_sent, 1);
 	} else {
 		stats_add(&q->stats->notify_suppressed, 1);
