@@ -285,11 +285,11 @@ int blk_connect(struct blk_dev *dev, const struct blk_connect *c, void *const *j
 	return 0;
 }
 
+/* Its journal entry stays: it says truly that the request has no answer, should somebody go on after all. */
 static void drop(struct blk_req *r)
 {
 	policy_over(r);
 	data_release(r);
-	pvb_journal_put(&r->q->journal, &r->e->j);
 	r->q->dev->in_flight--;
 }
 
