@@ -270,30 +270,38 @@ static void add_pool(struct nif_queue *q, const char *what, uint32_t ref, uint32
 			    op.status);
 		return;
 	}
-	rc = gref_add(q, list, size, NIFJ_GREFS, &bad);
+	rc = gref_add(q, list, size, NIFJ_GREFS, gref_count(q->grefs), &bad);
 	if (rc < 0)
 		nif_refused(nif, "queue %u: %s pool of %u, grant %u: %s: not used", q->id, what, size, bad,
 			    strerror(-rc));
 }
 
+static int ring_go_on(struct nif_journal *j, enum nifj_dir dir, struct pvb_ring *r, struct pvb_error *err)
+{
+	struct nifj_recovery found;
+	int rc = nifj_recover(j, dir, pvb_ring_load(&r->sh->rsp_prod), &found, err);
+
+	if (rc < 0)
+		return rc;
+	r->prod = r->pushed = found.put_from;
+	nifj_push(j, dir, r, found.put_to); /* the event comes when all is ready */
+	r->cons = found.cons;
+	if (dir != NIFJ_CTRL) /* what was taken there is not read again */
+		nifj_taken(j, dir, r->cons);
+	return 0;
+}
+
 /* Another process served this queue and died: its journal says how far it was. */
 static int go_on(struct nif_queue *q, struct nif_journal *j, struct pvb_error *err)
 {
-	struct pvb_ring *const ring[NIFJ_NR_DIRS] = { &q->tx.ring, &q->rx.ring };
-	struct nifj_recovery found;
 	int rc = nifj_open(j, nif_journal_bytes(), err);
 
-	for (unsigned dir = 0; dir < NIFJ_NR_DIRS && rc == 0; dir++) {
-		struct pvb_ring *r = ring[dir];
-
-		rc = nifj_recover(j, dir, pvb_ring_load(&r->sh->rsp_prod), &found, err);
-		if (rc < 0)
-			break;
-		r->prod = r->pushed = found.put_from;
-		nifj_push(j, dir, r, found.put_to); /* the event comes when all is ready */
-		r->cons = found.cons;
-		nifj_taken(j, dir, r->cons);
-	}
+	if (rc == 0)
+		rc = ring_go_on(j, NIFJ_TX, &q->tx.ring, err);
+	if (rc == 0)
+		rc = ring_go_on(j, NIFJ_RX, &q->rx.ring, err);
+	if (rc == 0 && q->id == 0 && q->nif->c.ctrl)
+		rc = ring_go_on(j, NIFJ_CTRL, &q->nif->ctrl.ring, err);
 	if (rc < 0)
 		return rc;
 	PVB_CRASH_POINT(nif_rings_gone_on);
@@ -322,7 +330,7 @@ static int queue_connect(struct nif_queue *q, void *journal, struct pvb_error *e
 	if (((struct nif_journal *)journal)->magic != 0)
 		rc = go_on(q, journal, err);
 	else
-		nifj_init(journal, nif->generation, q->tx.ring.cons, q->rx.ring.cons);
+		nifj_init(journal, nif->generation, q->tx.ring.cons, q->rx.ring.cons, nif->ctrl.ring.cons);
 	if (rc < 0)
 		return rc;
 	q->j = journal;
@@ -336,14 +344,16 @@ static int queue_connect(struct nif_queue *q, void *journal, struct pvb_error *e
 	return 0;
 }
 
-static int ctrl_connect(struct nif *nif, struct pvb_error *err)
+static int ctrl_map(struct nif *nif, struct pvb_error *err)
 {
-	int rc;
+	return map_ring(nif, nif->c.ctrl_ref, sizeof(struct xen_netif_ctrl_request), "control", &nif->ctrl.map,
+			&nif->ctrl.ring, err);
+}
 
-	rc = map_ring(nif, nif->c.ctrl_ref, sizeof(struct xen_netif_ctrl_request), "control", &nif->ctrl.map,
-		      &nif->ctrl.ring, err);
-	if (rc == 0)
-		rc = bind_port(nif, nif->c.ctrl_port, on_ctrl_event, nif, &nif->ctrl.event, err);
+static int ctrl_bind(struct nif *nif, struct pvb_error *err)
+{
+	int rc = bind_port(nif, nif->c.ctrl_port, on_ctrl_event, nif, &nif->ctrl.event, err);
+
 	nif->ctrl.ready = rc == 0;
 	return rc;
 }
@@ -410,13 +420,15 @@ static int connect_all(struct nif *nif, void *const *journals, struct pvb_error 
 		nif->queues[i].id = i;
 		nif->queues[i].stats = &nif->stats->queue[i];
 	}
+	if (c->ctrl) /* first: queue 0's journal is the control ring's, too */
+		rc = ctrl_map(nif, err);
 	for (unsigned i = 0; i < c->nr_queues && rc == 0; i++) {
 		rc = queue_connect(&nif->queues[i], journals[i], err);
 		if (rc < 0)
 			pvb_err_prefix(err, rc, "queue %u", i);
 	}
 	if (rc == 0 && c->ctrl)
-		rc = ctrl_connect(nif, err);
+		rc = ctrl_bind(nif, err);
 	return rc;
 }
 

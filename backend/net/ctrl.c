@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* ctrl.c: the control ring: how a guest wants its packets hashed, and which pages are to be mapped for good.  Each
- * request is carried out and answered before the next one is read; all of them can be repeated without harm. */
+ * request is carried out and answered before the next one is read.  One that a worker died over is carried out again, from
+ * the journal's copy, as a half-written answer is no request; for that, lists of pages say there how far they came. */
 #include <string.h>
 #include "nif-impl.h"
 
@@ -12,7 +13,8 @@ union page {
 	uint32_t mapping[NIFJ_MAPPING];
 	struct xen_netif_gref list[LIST_ENTRIES];
 };
-_Static_assert(sizeof(union page) == PVB_PAGE_SIZE && LIST_ENTRIES == NIF_MAX_GREFS, "a list fills a page");
+_Static_assert(sizeof(union page) == PVB_PAGE_SIZE && LIST_ENTRIES == NIF_MAX_GREFS && LIST_ENTRIES == NIFJ_LIST,
+	       "a list fills a page");
 
 static bool copy_page(struct nif *nif, void *local, uint32_t ref, uint32_t len, bool from_guest)
 {
@@ -116,11 +118,24 @@ static uint32_t add_grefs(struct nif *nif, uint32_t queue, uint32_t ref, uint32_
 	if (queue >= nif->nr_queues || nr > LIST_ENTRIES ||
 	    !copy_page(nif, page.list, ref, nr * (uint32_t)sizeof(page.list[0]), true))
 		return XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
-	rc = gref_add(&nif->queues[queue], page.list, nr, NIF_MAX_GREFS, &bad);
+	rc = gref_add(&nif->queues[queue], page.list, nr, NIF_MAX_GREFS, nif->queues[0].j->ctrl.nr_grefs, &bad);
 	if (rc == 0)
 		return XEN_NETIF_CTRL_STATUS_SUCCESS;
 	nif_refused(nif, "control ring: queue %u: grant %u of %u: can not be added: %s", queue, bad, nr, strerror(-rc));
 	return XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
+}
+
+/* Is this entry's page mapped, or was it, until this very request? */
+static bool del_one(struct nif *nif, struct nif_queue *q, uint32_t entry, uint32_t ref)
+{
+	uint64_t *word = &nif->queues[0].j->ctrl.deleted[entry / 64], bit = 1ull << entry % 64;
+
+	if (!(*word & bit) && !gref_find(q->grefs, ref, false))
+		return false;
+	__atomic_store_n(word, *word | bit, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(ctrl_deleting);
+	gref_del(q, ref);
+	return true;
 }
 
 static uint32_t del_grefs(struct nif *nif, uint32_t queue, uint32_t ref, uint32_t nr, uint32_t *deleted)
@@ -131,7 +146,7 @@ static uint32_t del_grefs(struct nif *nif, uint32_t queue, uint32_t ref, uint32_
 	if (queue >= nif->nr_queues || nr > LIST_ENTRIES || !copy_page(nif, page.list, ref, bytes, true))
 		return XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
 	for (uint32_t i = 0; i < nr; i++) {
-		bool was_there = gref_del(&nif->queues[queue], page.list[i].ref);
+		bool was_there = del_one(nif, &nif->queues[queue], i, page.list[i].ref);
 
 		page.list[i].status =
 			was_there ? XEN_NETIF_CTRL_STATUS_SUCCESS : XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
@@ -186,15 +201,34 @@ static uint32_t carry_out(struct nif *nif, const struct xen_netif_ctrl_request *
 	return XEN_NETIF_CTRL_STATUS_NOT_SUPPORTED;
 }
 
+/* The next request, or the one that a worker had taken before it died. */
+static void take(struct nif *nif)
+{
+	struct nif_journal *j = nif->queues[0].j;
+	struct pvb_ring *ring = &nif->ctrl.ring;
+	uint32_t queue;
+
+	if (j->ring[NIFJ_CTRL].cons != ring->cons) {
+		ring->cons = j->ring[NIFJ_CTRL].cons;
+		return;
+	}
+	pvb_ring_back_take(ring, &j->ctrl.req);
+	queue = j->ctrl.req.data[0];
+	j->ctrl.nr_grefs = queue < nif->nr_queues ? gref_count(nif->queues[queue].grefs) : 0;
+	memset(j->ctrl.deleted, 0, sizeof(j->ctrl.deleted));
+	PVB_CRASH_POINT(ctrl_slot_read);
+	nifj_taken(j, NIFJ_CTRL, ring->cons);
+}
+
 /* What it cost, of NIF_CTRL_BUDGET: a list of grants may mean hundreds of system calls. */
 static unsigned serve_one(struct nif *nif)
 {
-	struct pvb_ring *ring = &nif->ctrl.ring;
+	struct nif_journal *j = nif->queues[0].j;
 	struct xen_netif_ctrl_request r;
 	struct xen_netif_ctrl_response rsp = { 0 };
 
-	pvb_ring_back_take(ring, &r);
-	PVB_CRASH_POINT(ctrl_slot_read);
+	take(nif);
+	r = j->ctrl.req;
 	rsp.id = r.id;
 	rsp.type = r.type;
 	rsp.status = carry_out(nif, &r, &rsp.data);
@@ -203,8 +237,8 @@ static unsigned serve_one(struct nif *nif)
 		hash_setup(nif);
 	stats_add(&nif->stats->ctrl_requests, 1);
 	stats_add(&nif->stats->ctrl_errors, rsp.status != XEN_NETIF_CTRL_STATUS_SUCCESS);
-	pvb_ring_back_put(ring, &rsp, sizeof(rsp));
-	if (pvb_ring_back_push(ring))
+	j->ctrl.rsp = rsp;
+	if (nifj_push(j, NIFJ_CTRL, &nif->ctrl.ring, nif->ctrl.ring.cons))
 		pvb_event_notify(nif->ctrl.event);
 	PVB_CRASH_POINT(ctrl_answered);
 	return r.type == XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING || r.type == XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING ?

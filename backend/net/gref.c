@@ -69,16 +69,16 @@ static int add_one(struct nif_queue *q, uint32_t ref, bool readonly)
 
 /* All or none.  A page that is there already is fine: an answer may have been lost with a worker.  *bad names the one
  * that failed. */
-int gref_add(struct nif_queue *q, const struct xen_netif_gref *list, unsigned nr, unsigned max, uint32_t *bad)
+int gref_add(struct nif_queue *q, const struct xen_netif_gref *list, unsigned nr, unsigned max, unsigned before,
+	     uint32_t *bad)
 {
-	unsigned before, i;
+	unsigned i;
 	int rc = 0;
 
 	if (!q->grefs)
 		q->grefs = calloc(1, sizeof(*q->grefs));
 	if (!q->grefs)
 		return -ENOMEM;
-	before = q->grefs->nr;
 	for (i = 0; i < nr && rc == 0; i++) {
 		bool readonly = list[i].flags & XEN_NETIF_CTRLF_GREF_readonly;
 		unsigned place = q->grefs->bucket[probe(q->grefs, list[i].ref)];
@@ -107,7 +107,7 @@ void gref_restore(struct nif_queue *q)
 					    .flags = word[i] & NIFJ_GREF_READONLY ? XEN_NETIF_CTRLF_GREF_readonly : 0 };
 		uint32_t bad;
 
-		if ((word[i] & NIFJ_GREF_USED) && gref_add(q, &g, 1, NIFJ_GREFS, &bad) < 0)
+		if ((word[i] & NIFJ_GREF_USED) && gref_add(q, &g, 1, NIFJ_GREFS, gref_count(q->grefs), &bad) < 0)
 			nif_refused(q->nif, "queue %u: grant %u was mapped, and can not be mapped again", q->id, g.ref);
 	}
 	PVB_CRASH_POINT(gref_restored);

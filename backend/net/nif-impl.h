@@ -204,7 +204,9 @@ bool hash_frame(const struct nif *nif, const struct frame *f, uint32_t *value, u
 /* gref.c */
 struct gref_entry { uint32_t ref; bool readonly; struct pvb_map map; };
 uint8_t *gref_find(const struct gref_table *t, uint32_t ref, bool write); /* the page, or NULL */
-int gref_add(struct nif_queue *q, const struct xen_netif_gref *list, unsigned nr, unsigned max, uint32_t *bad);
+/* before: how many there were; if one can not be added, so many are left. */
+int gref_add(struct nif_queue *q, const struct xen_netif_gref *list, unsigned nr, unsigned max, unsigned before,
+	     uint32_t *bad);
 bool gref_del(struct nif_queue *q, uint32_t ref);
 void gref_free(struct nif_queue *q);
 /* Map what the journal says that an earlier process had mapped, as far as it is still granted. */

@@ -10,6 +10,8 @@
 _Static_assert(sizeof(struct netif_tx_request) == 12 && sizeof(struct netif_tx_response) == 4,
 	       "TX slots as in netif.h");
 _Static_assert(sizeof(struct netif_rx_request) == 8 && sizeof(struct netif_rx_response) == 8, "RX slots as in netif.h");
+_Static_assert(sizeof(struct xen_netif_ctrl_request) == 16 && sizeof(struct xen_netif_ctrl_response) == 12,
+	       "control slots as in netif.h");
 _Static_assert(offsetof(struct nif_journal, ring) == 64 && sizeof(struct nifj_ring) == 64, "hot words apart");
 
 size_t nifj_bytes(void)
@@ -17,7 +19,9 @@ size_t nifj_bytes(void)
 	return (sizeof(struct nif_journal) + PAGE - 1) & ~(size_t)(PAGE - 1);
 }
 
-void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t rx)
+static const char *const dir_name[NIFJ_NR_DIRS] = { "TX", "RX", "control" };
+
+void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t rx, uint32_t ctrl)
 {
 	memset(j, 0, sizeof(*j));
 	PVB_CRASH_POINT(nifj_init_zeroed);
@@ -26,6 +30,7 @@ void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t
 	j->generation = generation;
 	j->ring[NIFJ_TX] = (struct nifj_ring){ tx, tx, tx };
 	j->ring[NIFJ_RX] = (struct nifj_ring){ rx, rx, rx };
+	j->ring[NIFJ_CTRL] = (struct nifj_ring){ ctrl, ctrl, ctrl };
 	PVB_CRASH_POINT(nifj_init_rings);
 	/* last: a journal that was only half made is not one */
 	__atomic_store_n(&j->magic, NIFJ_MAGIC, __ATOMIC_RELEASE);
@@ -57,9 +62,12 @@ int nifj_open(const struct nif_journal *j, size_t bytes, struct pvb_error *err)
 
 		/* rsp_prod <= rsp_next <= cons, and no more than a ring apart */
 		if (r->cons - r->rsp_prod > NIFJ_SLOTS || r->rsp_next - r->rsp_prod > r->cons - r->rsp_prod)
-			return pvb_err(err, -EPROTO, "journal: %s has answered %u to %u of %u requests",
-				       dir == NIFJ_TX ? "TX" : "RX", r->rsp_prod, r->rsp_next, r->cons);
+			return pvb_err(err, -EPROTO, "journal: %s has answered %u to %u of %u requests", dir_name[dir],
+				       r->rsp_prod, r->rsp_next, r->cons);
 	}
+	if (j->ring[NIFJ_CTRL].cons - j->ring[NIFJ_CTRL].rsp_prod > 1)
+		return pvb_err(err, -EPROTO, "journal: %u control requests at once",
+			       j->ring[NIFJ_CTRL].cons - j->ring[NIFJ_CTRL].rsp_prod);
 	return check_state(nifj_state(j), err);
 }
 
@@ -70,7 +78,7 @@ int nifj_recover(const struct nif_journal *j, enum nifj_dir dir, uint32_t ring_r
 
 	if (ring_rsp_prod != r->rsp_prod && ring_rsp_prod != r->rsp_next)
 		return pvb_err(err, -EPROTO, "journal: the %s ring says %u responses, ours were %u or %u",
-			       dir == NIFJ_TX ? "TX" : "RX", ring_rsp_prod, r->rsp_prod, r->rsp_next);
+			       dir_name[dir], ring_rsp_prod, r->rsp_prod, r->rsp_next);
 	*out = (struct nifj_recovery){ .put_from = ring_rsp_prod, .put_to = r->rsp_next, .cons = r->rsp_next,
 				       .again = r->cons - r->rsp_next };
 	return 0;
@@ -87,8 +95,10 @@ bool nifj_push(struct nif_journal *j, enum nifj_dir dir, struct pvb_ring *r, uin
 
 		if (dir == NIFJ_TX)
 			pvb_ring_back_put(r, &j->tx_rsp[at], sizeof(j->tx_rsp[at]));
-		else
+		else if (dir == NIFJ_RX)
 			pvb_ring_back_put(r, &j->rx_rsp[at], sizeof(j->rx_rsp[at]));
+		else
+			pvb_ring_back_put(r, &j->ctrl.rsp, sizeof(j->ctrl.rsp));
 	}
 	notify = pvb_ring_back_push(r);
 	__atomic_store_n(&j->ring[dir].rsp_prod, to, __ATOMIC_RELEASE);

@@ -10,13 +10,16 @@
  * Layout    One struct in a memfd of the supervisor's, a multiple of a page.  The requests are the private copies that
  *           the worker works on anyway; the responses are 4 and 8 bytes a slot.  Plain stores, no system call.
  *           The NIC's own state (hash, multicast list) is in queue 0's, twice: `current` says which is whole.
+ *           So is its control ring, of which one request is on its way at a time.
  * Order     take      copies of a packet's requests, then cons (release)
  *           respond   responses, then rsp_next (release), the ring's slots, the ring's rsp_prod, then rsp_prod
  *           state     the other copy, then `current` (release)
  * Recovery  The ring's rsp_prod is either rsp_prod or rsp_next, anything else is the guest's doing.  It is rsp_prod,
  *           and rsp_next is ahead: these responses are put again.  Then taking goes on at rsp_next: what was taken
  *           but not decided is taken again (a frame may go out twice; Ethernet allows that), buffers the guest lent are
- *           lent again.  In the end each port is notified once, as a notify may be missing.
+ *           lent again.  A control request that was taken is carried out again, as it was: what must not be done twice
+ *           (and be answered as if it were new) is noted beside it.  In the end each port is notified once, as a notify
+ *           may be missing.
  * Trust     Written by the worker only; the next one checks magic, version, sizes and numbers.
  * Threads   One queue, one thread.
  */
@@ -29,14 +32,15 @@
 #include <xen/io/netif.h>
 
 #define NIFJ_MAGIC 0x314a46494e425650ull /* "PVBNIFJ1" */
-#define NIFJ_VERSION 1u
+#define NIFJ_VERSION 2u
 #define NIFJ_SLOTS 256u        /* of a TX or an RX ring of one page */
 #define NIFJ_MAPPING 128u      /* entries of the hash mapping */
 #define NIFJ_KEY 40u           /* bytes of a hash key */
 #define NIFJ_MCAST 64u
 #define NIFJ_GREFS 1024u       /* standing maps of a queue: a list of the control ring or two pools */
+#define NIFJ_LIST 512u         /* entries of one list */
 
-enum nifj_dir { NIFJ_TX, NIFJ_RX, NIFJ_NR_DIRS };
+enum nifj_dir { NIFJ_TX, NIFJ_RX, NIFJ_CTRL, NIFJ_NR_DIRS };
 
 struct nifj_ring {
 	uint32_t cons;         /* requests taken, by whole packets */
@@ -52,6 +56,14 @@ struct nifj_state {
 	uint8_t mcast[NIFJ_MCAST][8];  /* 6 used */
 };
 
+/* The control request that was taken last. */
+struct nifj_ctrl {
+	struct xen_netif_ctrl_request req;
+	struct xen_netif_ctrl_response rsp;
+	uint32_t nr_grefs;             /* standing maps of its queue before it: where to go back to if it fails */
+	uint64_t deleted[NIFJ_LIST / 64]; /* bits: entries of its list that were mapped, and are no longer */
+};
+
 struct nif_journal {
 	uint64_t magic;
 	uint32_t version, size;
@@ -61,6 +73,7 @@ struct nif_journal {
 	struct netif_rx_request rx_req[NIFJ_SLOTS];
 	struct netif_tx_response tx_rsp[NIFJ_SLOTS];
 	struct netif_rx_response rx_rsp[NIFJ_SLOTS]; /* extra infos as well */
+	struct nifj_ctrl ctrl;         /* queue 0's only */
 	uint64_t gref[NIFJ_GREFS];     /* mapped: NIFJ_GREF_USED | flags | reference */
 	uint32_t current;              /* 0 or 1: which state is whole */
 	struct nifj_state state[2];    /* of the NIC; queue 0's only */
@@ -70,7 +83,7 @@ struct nif_journal {
 
 size_t nifj_bytes(void);       /* of one queue: a page multiple */
 /* Make a journal in mem for rings that stand at these indices. */
-void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t rx);
+void nifj_init(struct nif_journal *j, uint64_t generation, uint32_t tx, uint32_t rx, uint32_t ctrl);
 /* Check what an earlier process left; -EPROTO with words.  Nothing is changed. */
 int nifj_open(const struct nif_journal *j, size_t bytes, struct pvb_error *err);
 
