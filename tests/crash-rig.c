@@ -83,8 +83,8 @@ void crash_fail(const struct crash_rig *r, const char *fmt, ...)
 	char first[128] = "nowhere", then[128] = "nowhere";
 	va_list ap;
 
-	if (r->page->nth)
-		name_point(r->page->point, r->page->nth, first, sizeof(first));
+	if (r->first_nth)
+		name_point(r->first_point, r->first_nth, first, sizeof(first));
 	if (r->then_nth)
 		name_point(r->then_point, r->then_nth, then, sizeof(then));
 	fprintf(stderr, "FAIL: %s, rings from %#x, dies at %s, then at %s (%u dead):\n      ", r->what, r->start, first,
@@ -394,12 +394,13 @@ void crash_stop(struct crash_rig *r)
 static void run_once(struct crash_rig *r, const struct crash_scenario *s, uint32_t point, uint32_t nth)
 {
 	r->deaths = 0;
-	page->point = point;
-	page->nth = nth;
+	page->point = r->first_point = point;
+	page->nth = r->first_nth = nth;
 	s->run(r, s);
 }
 
-/* Where I/O is asynchronous the same place is not passed as often each time: some tries, then it is said. */
+/* Events and asynchronous I/O come when they come, and the same place is not passed as often each time: some tries, then it
+ * is counted. */
 static void run(struct crash_rig *r, const struct crash_scenario *s, uint32_t point, uint32_t nth, unsigned deaths)
 {
 	unsigned tries = 0;
@@ -409,7 +410,6 @@ static void run(struct crash_rig *r, const struct crash_scenario *s, uint32_t po
 	while (r->deaths < deaths && ++tries < TRIES);
 	nr_cases++;
 	nr_missed += r->deaths < deaths;
-	CRASH_CHECK(r, r->deaths == deaths || !r->no_uring, "the worker did not come by there");
 }
 
 /* Of the worker that ran last. */
@@ -481,5 +481,5 @@ bool crash_report(const char *program)
 	}
 	printf("%s: %u points, %u cases, %u of them without a death; %u left out by the stride; %u points not died at\n",
 	       program, nr_points(), nr_cases, nr_missed, nr_skipped, missing);
-	return missing == 0;
+	return missing == 0 && nr_missed <= nr_cases / 100;
 }

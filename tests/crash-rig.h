@@ -53,7 +53,8 @@ struct crash_rig {
 	pid_t pid;                       /* the worker, or 0 */
 	int sock;
 	unsigned deaths;                 /* in this case */
-	uint32_t then_point, then_nth;   /* where the one after it dies */
+	uint32_t first_point, first_nth; /* where the first one dies; nth 0: nowhere */
+	uint32_t then_point, then_nth;   /* where the one after it does */
 	const char *what;                /* scenario, for messages */
 	uint32_t start;                  /* ring index a case begins at */
 };
