@@ -404,12 +404,17 @@ static void run_once(struct crash_rig *r, const struct crash_scenario *s, uint32
 static void run(struct crash_rig *r, const struct crash_scenario *s, uint32_t point, uint32_t nth, unsigned deaths)
 {
 	unsigned tries = 0;
+	char name[128];
 
 	do
 		run_once(r, s, point, nth);
 	while (r->deaths < deaths && ++tries < TRIES);
 	nr_cases++;
-	nr_missed += r->deaths < deaths;
+	if (r->deaths < deaths) {
+		nr_missed++;
+		name_point(point, nth, name, sizeof(name));
+		printf("%s, rings from %#x: nobody came by %s%s\n", r->what, r->start, name, deaths > 1 ? " twice" : "");
+	}
 }
 
 /* Of the worker that ran last. */
