@@ -27,15 +27,18 @@
 #define STRIDE 101u           /* of so many cases `make check` runs one */
 
 enum kind { READ, READ_MANY, WRITE, WRITE_MANY, FLUSH, FLUSH_DATA, BARRIER, BARRIER_DATA, DISCARD, INDIRECT_READ,
-	    INDIRECT_WRITE, OUT_OF_RANGE, UNKNOWN, NR_KINDS };
-static const char *const kind_name[NR_KINDS] = { "read", "read of 11", "write", "write of 11", "flush", "flush with data",
-	"barrier", "barrier with data", "discard", "indirect read", "indirect write", "read beyond the end", "unknown" };
+	    INDIRECT_WRITE, OUT_OF_RANGE, UNKNOWN, NR_KINDS,
+	    /* after a write, in this order: to the same place */
+	    BARRIER_OVER = NR_KINDS, WRITE_OVER };
+static const char *const kind_name[] = { "read", "read of 11", "write", "write of 11", "flush", "flush with data",
+	"barrier", "barrier with data", "discard", "indirect read", "indirect write", "read beyond the end", "unknown",
+	"barrier over a write", "write over a barrier" };
 
 struct conf {
 	const char *name, *options;      /* of the target */
 	enum blk_data data;
 	bool persistent, abi32, uring;
-	unsigned ring_order;
+	unsigned ring_order, queues;     /* 0 queues: 1 */
 	bool twice;                      /* the successor dies, too */
 };
 
@@ -63,14 +66,21 @@ static struct shape shape_of(enum kind kind)
 	switch (kind) {
 	case READ: return (struct shape){ BLKIF_OP_READ, 1, false, true, false };
 	case READ_MANY: return (struct shape){ BLKIF_OP_READ, 11, true, true, false };
+	case WRITE_OVER:
 	case WRITE: return (struct shape){ BLKIF_OP_WRITE, 1, false, false, true };
 	case WRITE_MANY: return (struct shape){ BLKIF_OP_WRITE, 11, true, false, true };
 	case FLUSH_DATA: return (struct shape){ BLKIF_OP_FLUSH_DISKCACHE, 2, false, false, true };
+	case BARRIER_OVER:
 	case BARRIER_DATA: return (struct shape){ BLKIF_OP_WRITE_BARRIER, 2, false, false, true };
 	case INDIRECT_READ: return (struct shape){ BLKIF_OP_READ, NR_INDIRECT, false, true, false };
 	case INDIRECT_WRITE: return (struct shape){ BLKIF_OP_WRITE, NR_INDIRECT, false, false, true };
 	default: return (struct shape){ 0 };
 	}
+}
+
+static unsigned region_of(unsigned at, enum kind kind)
+{
+	return kind == WRITE_OVER ? at - 2 : kind == BARRIER_OVER ? at - 1 : at;
 }
 
 /* Not whole: sectors 2 to 5 of the page, so that there is a before and a behind. */
@@ -99,7 +109,7 @@ static void fill(uint8_t *p, unsigned len, unsigned at, unsigned i)
 
 static void put(unsigned at, enum kind kind)
 {
-	uint64_t id = 0x1122334400000000ull + batch * 256 + at, sector = (uint64_t)at * (REGION / 512);
+	uint64_t id = 0x1122334400000000ull + batch * 256 + at, sector = (uint64_t)region_of(at, kind) * (REGION / 512);
 	struct shape s = shape_of(kind);
 	struct pvf_seg segs[NR_INDIRECT];
 	uint8_t slot[PVF_SLOT_MAX];
@@ -141,7 +151,7 @@ static void put(unsigned at, enum kind kind)
 	default:
 		hfront_segs(&front, slot, s.op, id, sector, segs, s.nr_segs);
 	}
-	hfront_put(&front, 0, slot);
+	hfront_put(&front, at % front.queues, slot); /* in turn */
 }
 
 static int status_of(enum kind kind)
@@ -151,21 +161,28 @@ static int status_of(enum kind kind)
 
 /* ---- answers ----------------------------------------------------------------------------------------------------- */
 
-static bool take_answers(void *arg)
+static void take_from(unsigned queue)
 {
 	struct pvf_rsp rsp;
 
-	while (hfront_response(&front, 0, &rsp, 0) == 0) {
+	while (hfront_response(&front, queue, &rsp, 0) == 0) {
 		unsigned at = (unsigned)(rsp.id & 0xff);
 
-		CRASH_CHECK(&rig, rsp.id >> 32 == 0x11223344 && (rsp.id >> 8 & 0xff) == batch && at < nr_kinds,
-			    "a response to request %#llx, which is not there", (unsigned long long)rsp.id);
+		CRASH_CHECK(&rig, rsp.id >> 32 == 0x11223344 && (rsp.id >> 8 & 0xff) == batch && at < nr_kinds &&
+			    at % front.queues == queue, "queue %u: a response to request %#llx, which is not there", queue,
+			    (unsigned long long)rsp.id);
 		CRASH_CHECK(&rig, !answered[at], "a second response to request %u, %s", at, kind_name[kinds[at]]);
 		CRASH_CHECK(&rig, rsp.status == status_of(kinds[at]), "request %u, %s: status %d", at,
 			    kind_name[kinds[at]], rsp.status);
 		answered[at] = true;
 		nr_answered++;
 	}
+}
+
+static bool take_answers(void *arg)
+{
+	for (unsigned q = 0; q < front.queues; q++)
+		take_from(q);
 	return nr_answered == nr_kinds;
 }
 
@@ -173,7 +190,7 @@ static bool take_answers(void *arg)
 static void settle(unsigned at, enum kind kind)
 {
 	struct shape s = shape_of(kind);
-	uint8_t *region = model + (size_t)at * REGION;
+	uint8_t *region = model + (size_t)region_of(at, kind) * REGION;
 	static uint8_t expected[PVB_PAGE_SIZE];
 	unsigned len;
 
@@ -199,11 +216,13 @@ static void settle(unsigned at, enum kind kind)
 
 static void fresh(void)
 {
-	struct hfront_queue *q = &front.q[0];
+	for (unsigned i = 0; i < front.queues; i++) {
+		struct hfront_queue *q = &front.q[i];
 
-	memset(q->slots, 0xa5, (size_t)front.nr_slots * front.slot_size);
-	q->prod = q->cons = q->sh->req_prod = q->sh->rsp_prod = rig.start;
-	q->sh->req_event = q->sh->rsp_event = rig.start + 1;
+		memset(q->slots, 0xa5, (size_t)front.nr_slots * front.slot_size);
+		q->prod = q->cons = q->sh->req_prod = q->sh->rsp_prod = rig.start;
+		q->sh->req_event = q->sh->rsp_event = rig.start + 1;
+	}
 	crash_journals(&rig);
 }
 
@@ -215,7 +234,18 @@ static void push(const enum kind *k, unsigned nr)
 	nr_kinds = nr;
 	for (unsigned i = 0; i < nr; i++)
 		put(i, k[i]);
-	hfront_push(&front, 0);
+	for (unsigned q = 0; q < front.queues; q++)
+		hfront_push(&front, q);
+}
+
+/* All queues together. */
+static uint32_t responses(void)
+{
+	uint32_t nr = 0;
+
+	for (unsigned q = 0; q < front.queues; q++)
+		nr += pvb_ring_load(&front.q[q].sh->rsp_prod) - rig.start;
+	return nr;
 }
 
 static void run(struct crash_rig *r, const struct crash_scenario *s)
@@ -233,8 +263,7 @@ static void run(struct crash_rig *r, const struct crash_scenario *s)
 		for (unsigned i = 0; i < nr_kinds; i++)
 			settle(i, kinds[i]);
 		total += nr_kinds;
-		CRASH_CHECK(r, front.q[0].sh->rsp_prod == rig.start + total, "%u responses to %u requests",
-			    front.q[0].sh->rsp_prod - rig.start, total);
+		CRASH_CHECK(r, responses() == total, "%u responses to %u requests", responses(), total);
 	}
 	crash_stop(r);
 	CRASH_CHECK(r, pread(image, disk, IMAGE, 0) == IMAGE && memcmp(disk, model, IMAGE) == 0, "the disk has wrong bytes");
@@ -251,8 +280,7 @@ static void run_held(struct crash_rig *r, const struct crash_scenario *s)
 	crash_start(r);
 	crash_idle(r);
 	crash_disconnect(r);
-	CRASH_CHECK(r, front.q[0].sh->rsp_prod == rig.start, "%u responses to requests that were held",
-		    front.q[0].sh->rsp_prod - rig.start);
+	CRASH_CHECK(r, responses() == 0, "%u responses to requests that were held", responses());
 	crash_stop(r);
 }
 
@@ -281,7 +309,7 @@ static void open_disk(struct crash_rig *r)
 
 static void connect_disk(struct crash_rig *r)
 {
-	struct hfront_options opt = { .ring_order = conf->ring_order, .pages = SLOTS * PAGES, .abi32 = conf->abi32,
+	struct hfront_options opt = { .queues = conf->queues, .ring_order = conf->ring_order, .pages = SLOTS * PAGES, .abi32 = conf->abi32,
 				      .persistent = conf->persistent };
 	struct ipc_msg *m = &r->dev[0].connect;
 	struct blk_connect *c = &m->u.connect.blk;
@@ -290,10 +318,12 @@ static void connect_disk(struct crash_rig *r)
 	front = (struct hfront){ .hv = r->hv };
 	CRASH_CHECK(r, hfront_rings(&front, &opt, &err) == 0, "%s", err.text);
 	*m = (struct ipc_msg){ .type = IPC_CONNECT, .class = IPC_VBD, .domid = r->domid };
-	*c = (struct blk_connect){ .nr_queues = 1, .ring_pages = 1u << conf->ring_order,
+	*c = (struct blk_connect){ .nr_queues = front.queues, .ring_pages = 1u << conf->ring_order,
 				   .abi = conf->abi32 ? BLK_ABI_32 : BLK_ABI_64, .persistent = conf->persistent };
-	c->queue[0].event_channel = front.q[0].port;
-	memcpy(c->queue[0].refs, front.q[0].grant.refs, c->ring_pages * sizeof(uint32_t));
+	for (unsigned q = 0; q < front.queues; q++) {
+		c->queue[q].event_channel = front.q[q].port;
+		memcpy(c->queue[q].refs, front.q[q].grant.refs, c->ring_pages * sizeof(uint32_t));
+	}
 }
 
 static void begin(const struct conf *c)
@@ -328,6 +358,8 @@ static const struct conf confs[] = {
 	/* others overtake: responses go over slots whose requests still run */
 	{ "copied, writes late", "?delay=write:1ms", BLK_DATA_COPY, .twice = true },
 	{ "mapped", "", BLK_DATA_MAP },
+	/* a barrier in one of them is one for all */
+	{ "copied, two queues", "?delay=write:1ms", BLK_DATA_COPY, .queues = 2 },
 	{ "persistent grants, 32 bit", "", BLK_DATA_AUTO, .persistent = true, .abi32 = true },
 	{ "copied, io_uring, four pages", "", BLK_DATA_COPY, .uring = true, .ring_order = 2 },
 };
@@ -350,6 +382,12 @@ static void full_ring(struct batches *b)
 		b->kind[0][i] = i % 3 ? WRITE : READ;
 		b->kind[1][i] = i % 3 ? READ : WRITE;
 	}
+}
+
+static void in_order(struct batches *b)
+{
+	*b = (struct batches){ { 6, 4 }, { { READ, WRITE, BARRIER_OVER, WRITE_OVER, FLUSH, WRITE },
+					   { WRITE, BARRIER_OVER, WRITE_OVER, READ } } };
 }
 
 static void one_kind(struct batches *b, enum kind kind)
@@ -377,6 +415,10 @@ static void check_conf(const struct conf *c, unsigned stride)
 	}
 	full_ring(&b);
 	check("a full ring", &b, starts[0], stride, false);
+	if (c->queues < 2) {
+		in_order(&b);
+		check("a barrier between", &b, starts[0], stride, false);
+	}
 	for (unsigned k = 0; k < NR_KINDS; k++) {
 		one_kind(&b, (enum kind)k);
 		check(kind_name[k], &b, starts[0], stride, false);
