@@ -182,7 +182,8 @@ static void take_from(unsigned queue)
 static bool take_answers(void *arg)
 {
 	for (unsigned q = 0; q < front.queues; q++)
-		take_from(q);
+		if (crash_rang(&rig, front.q[q].port))
+			take_from(q);
 	return nr_answered == nr_kinds;
 }
 

@@ -324,17 +324,23 @@ static void wait_once(struct crash_rig *r, uint64_t until, const char *what, boo
 {
 	struct pollfd p[2] = { { .fd = r->sock, .events = POLLIN }, { .fd = pvb_hv_evt_fd(r->hv), .events = POLLIN } };
 	uint64_t now = pvb_now_ms();
-	uint32_t rung[16];
-	int n;
 
 	CRASH_CHECK(r, now < until, "waited %d ms for %s", CRASH_WAIT_MS, what);
 	poll(p, 2, (int)(until - now));
 	if (p[0].revents)
 		*pong |= hear(r);
-	n = p[1].revents ? pvb_hv_evt_take(r->hv, rung, 16) : 0;
-	if (n > 0)
-		pvb_hv_evt_unmask(r->hv, rung, (unsigned)n);
-	*event |= n > 0;
+	r->nr_rung = p[1].revents ? pvb_hv_evt_take(r->hv, r->rung, 16) : 0;
+	if (r->nr_rung > 0)
+		pvb_hv_evt_unmask(r->hv, r->rung, (unsigned)r->nr_rung);
+	*event |= r->nr_rung > 0;
+}
+
+bool crash_rang(const struct crash_rig *r, uint32_t port)
+{
+	for (int i = 0; i < r->nr_rung; i++)
+		if (r->rung[i] == port)
+			return true;
+	return false;
 }
 
 void crash_wait(struct crash_rig *r, bool (*done)(void *arg), void *arg, const char *what)

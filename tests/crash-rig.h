@@ -53,6 +53,8 @@ struct crash_rig {
 	pid_t pid;                       /* the worker, or 0 */
 	int sock;
 	unsigned deaths;                 /* in this case */
+	uint32_t rung[16];               /* ports of the guest's that events came for last */
+	int nr_rung;
 	uint32_t first_point, first_nth; /* where the first one dies; nth 0: nowhere */
 	uint32_t then_point, then_nth;   /* where the one after it does */
 	const char *what;                /* scenario, for messages */
@@ -73,9 +75,11 @@ void crash_rig_free(struct crash_rig *r);
 void crash_journals(struct crash_rig *r);
 /* Start the worker; devices are attached and connected in order. */
 void crash_start(struct crash_rig *r);
-/* Wait until done(arg), which is asked whenever an event came for the guest.  A worker that dies as it was told to is
- * replaced meanwhile; one that dies otherwise is an error. */
+/* Wait until done(arg), which is asked whenever an event came for the guest, and looks only at rings whose port
+ * crash_rang(): a ring nobody was told of stays unread.  A worker that dies as it was told to is replaced meanwhile; one
+ * that dies otherwise is an error. */
 void crash_wait(struct crash_rig *r, bool (*done)(void *arg), void *arg, const char *what);
+bool crash_rang(const struct crash_rig *r, uint32_t port);
 /* Wait until the worker has done what it had to do and looks at its messages again. */
 void crash_idle(struct crash_rig *r);
 /* Let the first device's rings go; a worker that dies meanwhile has one after it that goes on, and is asked again. */
