@@ -35,7 +35,7 @@ static unsigned nr_cases, nr_missed, nr_skipped;
 
 static unsigned nr_points(void)
 {
-	return (unsigned)(__stop_pvb_crash_points - __start_pvb_crash_points);
+	return (unsigned)(((uintptr_t)__stop_pvb_crash_points - (uintptr_t)__start_pvb_crash_points) / sizeof(struct crash_point));
 }
 
 void crash_pass(struct crash_point *p)
@@ -80,7 +80,7 @@ static void name_point(uint32_t point, uint32_t nth, char *buf, size_t len)
 
 void crash_fail(const struct crash_rig *r, const char *fmt, ...)
 {
-	char first[128] = "nowhere", then[128] = "nowhere";
+	char first[128] = "nowhere", then[128] = "nowhere", image[80];
 	va_list ap;
 
 	if (r->first_nth)
@@ -93,10 +93,15 @@ void crash_fail(const struct crash_rig *r, const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fprintf(stderr, "\n");
-	if (r->pid)
+	if (r->pid > 0)
 		kill(r->pid, SIGKILL);
-	if (r->fabric)
-		kill(r->fabric, SIGTERM);
+	if (r->fabric > 0) {
+		close(r->fabric_stop);
+		waitpid(r->fabric, NULL, 0);
+		snprintf(image, sizeof(image), "%s/image", r->dir);
+		unlink(image);
+		rmdir(r->dir);
+	}
 	exit(1);
 }
 
@@ -137,6 +142,7 @@ void crash_rig_new(struct crash_rig *r, unsigned pages)
 	struct pvb_error err = { 0 };
 	char spec[80];
 
+	setlinebuf(stdout);
 	memset(r, 0, sizeof(*r));
 	r->what = "set-up";
 	r->place = "";
@@ -238,10 +244,8 @@ static void child(struct crash_rig *r, int sock)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	snprintf(spec, sizeof(spec), "local:%s", r->dir);
 	if (r->no_uring) {
+		log_init(LOG_LEVEL_ERR); /* it would say each time that it has none */
 		forbid_uring();
-		/* it says that it has none */
-		if (!freopen("/dev/null", "w", stderr))
-			_exit(3);
 	}
 	_exit(worker_main(&o));
 }
@@ -365,7 +369,7 @@ static void disconnect(struct crash_rig *r, uint32_t devid, const char *what)
 
 	for (;;) {
 		unsigned deaths = r->deaths;
-		bool event;
+		bool event = false;
 
 		ipc_send(r->sock, &ask, NULL, 0); /* fails if it just died: then its successor is asked */
 		while (!pong && r->deaths == deaths)
