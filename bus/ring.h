@@ -169,9 +169,10 @@ static inline void pvb_ring_back_put(struct pvb_ring *r, const void *rsp, uint32
 	uint32_t i;
 
 	pvb_ring_copy_out(slot, rsp, len);
-	for (i = len; i < r->slot_size; i += 4)
+	for (i = len; i < r->slot_size; i += 4) {
 		pvb_ring_store((volatile uint32_t *)(slot + i), 0);
-	PVB_CRASH_POINT(ring_put_rest);
+		PVB_CRASH_POINT(ring_put_rest);
+	}
 	r->prod++;
 }
 
