@@ -22,7 +22,7 @@ static struct pvf_disk *disk;
 static struct pvf_buf buf;
 static struct pvf_req reqs[MAX_QD];
 static unsigned long backd, nr_kills = 200, killed;
-static uint64_t seed = 1, last, gap, done_ops;
+static uint64_t seed = 1, last, gap, done_ops, killed_at;
 static uint64_t stalls[MAX_KILLS];
 
 static void die(const char *what)
@@ -74,6 +74,10 @@ static void kill_worker(void)
 
 static void next(void *arg)
 {
+	if (killed && last == killed_at) { /* nothing has come since */
+		pvb_loop_timer(loop, 1, next, NULL, NULL);
+		return;
+	}
 	if (killed)
 		stalls[killed - 1] = gap;
 	if (killed == nr_kills) {
@@ -81,7 +85,7 @@ static void next(void *arg)
 		return;
 	}
 	gap = 0;
-	last = pvb_now_ns(); /* the time until its death is not part of it */
+	last = killed_at = pvb_now_ns(); /* the time until its death is not part of it */
 	kill_worker();
 	killed++;
 	pvb_loop_timer(loop, LIFE_MS, next, NULL, NULL);
