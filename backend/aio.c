@@ -234,10 +234,10 @@ static int restrict_ring(struct io_uring *ring)
 
 static int ring_new(struct io_uring *ring, unsigned entries)
 {
-	/* newest first: completions run when we ask for them, not by interrupting */
-	static const unsigned flags[] = {
-		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0
-	};
+	/* Completions run at our next system call, not by interrupting.  IORING_SETUP_DEFER_TASKRUN, which waits until they
+	 * are asked for, would do as well for us alive; but the ring of a process that was killed collects such ones only
+	 * every 50 ms (seen with Linux 6.18), holds the image's file until then, and so our successor waits at the fence. */
+	static const unsigned flags[] = { IORING_SETUP_COOP_TASKRUN, 0 };
 	int rc = -EINVAL;
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]) && rc == -EINVAL; i++) {
