@@ -26,7 +26,8 @@
 #define MAX_SLOTS 128u
 #define MAX_CTRL 16u
 #define BATCHES 4u
-#define LIST_PAGES 8u         /* of the control ring's requests */
+#define LIST_PAGES 8u         /* of the control ring's requests, and of the pools */
+#define POOL 5u
 
 enum packet { ONE, MANY, LARGE, GROUP, JOIN, LEAVE, GROUP_LEFT, OTHER_GROUP, TOO_SHORT };
 
@@ -44,6 +45,7 @@ struct script {
 	struct batch batch[BATCHES];
 	unsigned nr_batches;
 	bool shared_event;
+	bool pools;               /* Oracle's: B's first pages each way are mapped from the beginning */
 	unsigned lent;            /* by B in the beginning; 0: POSTED */
 	bool bad_buffer;          /* B's third one */
 };
@@ -441,6 +443,26 @@ static void after_unmap(void)
 			    list(4)[i].status);
 }
 
+/* Each pool's first page. */
+static void ctrl_unmap_pool(void)
+{
+	list(4)[0] = (struct xen_netif_gref){ .ref = b->pages.refs[0], .status = 77 };
+	list(4)[1] = (struct xen_netif_gref){ .ref = b->buffers.refs[rig.start & (RING - 1)], .status = 77 };
+	ask(XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING, 0, lists.refs[4], 2, OK, 2);
+}
+
+/* Who goes on does not read the pools again. */
+static void ctrl_unmap_pool_again(void)
+{
+	ask(XEN_NETIF_CTRL_TYPE_DEL_GREF_MAPPING, 0, lists.refs[4], 2, OK, 0);
+}
+
+static void after_unmap_pool(void)
+{
+	for (unsigned i = 0; i < 2; i++)
+		CRASH_CHECK(&rig, list(4)[i].status == OK, "entry %u of the list: status %u", i, list(4)[i].status);
+}
+
 /* ---- a case ------------------------------------------------------------------------------------------------------ */
 
 static bool hear(void *arg)
@@ -474,9 +496,23 @@ static void fresh_ring(struct ring *r)
 	r->sh->req_event = r->sh->rsp_event = rig.start + 1;
 }
 
+static void fresh_pools(void)
+{
+	struct nif_connect *c = &b->dev->connect.u.connect.nif;
+
+	for (unsigned i = 0; i < POOL; i++) {
+		list(5)[i] = (struct xen_netif_gref){ .ref = b->pages.refs[i], .flags = XEN_NETIF_CTRLF_GREF_readonly };
+		list(6)[i] = (struct xen_netif_gref){ .ref = b->buffers.refs[(rig.start + 2 * i) & (RING - 1)] };
+	}
+	c->queue[0].tx_pool_ref = lists.refs[5];
+	c->queue[0].rx_pool_ref = lists.refs[6];
+	c->queue[0].tx_pool_size = c->queue[0].rx_pool_size = script->pools ? POOL : 0;
+}
+
 static void fresh(void)
 {
 	seed = 0;
+	fresh_pools();
 	for (unsigned i = 0; i < 2; i++) {
 		struct nic *n = &nics[i];
 		struct nif_connect *c = &n->dev->connect.u.connect.nif;
@@ -665,6 +701,15 @@ static const struct script staged = {
 		{ .a = { ONE, LARGE }, .nr_a = 2, .b = { LARGE }, .nr_b = 1 },
 	},
 };
+static const struct script pools = {
+	.nr_batches = 3,
+	.pools = true,
+	.batch = {
+		{ .a = { MANY, LARGE, ONE }, .nr_a = 3, .b = { ONE, MANY, ONE }, .nr_b = 3 },
+		{ .ctrl = ctrl_unmap_pool, .after = after_unmap_pool },
+		{ .ctrl = ctrl_unmap_pool_again },
+	},
+};
 static const struct script no_room = {
 	.nr_batches = 1,
 	.lent = 2,
@@ -676,7 +721,7 @@ static const struct script bad_buffer = {
 	.batch = { { .a = { ONE, MANY, LARGE }, .nr_a = 3, .lost_ok = true } },
 };
 static const struct { const char *name; const struct script *script; } scripts[] = {
-	{ "frames", &frames }, { "shared event channel", &shared_event }, { "hash", &control }, { "staging grants", &staged },
+	{ "frames", &frames }, { "shared event channel", &shared_event }, { "hash", &control }, { "staging grants", &staged }, { "pools", &pools },
 	{ "no room", &no_room }, { "a buffer that is not one", &bad_buffer },
 };
 

@@ -276,6 +276,20 @@ static void add_pool(struct nif_queue *q, const char *what, uint32_t ref, uint32
 			    strerror(-rc));
 }
 
+/* Once a connection: what the guest has taken out since must not come back with another worker, and it may use the lists'
+ * pages for something else. */
+static void read_pools(struct nif_queue *q)
+{
+	const struct nif_connect *c = &q->nif->c;
+
+	if (q->j->pools_read)
+		return;
+	add_pool(q, "tx", c->queue[q->id].tx_pool_ref, c->queue[q->id].tx_pool_size);
+	add_pool(q, "rx", c->queue[q->id].rx_pool_ref, c->queue[q->id].rx_pool_size);
+	__atomic_store_n(&q->j->pools_read, 1, __ATOMIC_RELEASE);
+	PVB_CRASH_POINT(nif_pools_read);
+}
+
 static int ring_go_on(struct nif_journal *j, enum nifj_dir dir, struct pvb_ring *r, struct pvb_error *err)
 {
 	struct nifj_recovery found;
@@ -462,10 +476,8 @@ int nif_connect(struct nif *nif, const struct nif_connect *c, void *const *journ
 		return rc;
 	}
 	nif->nr_queues = c->nr_queues;
-	for (unsigned i = 0; nif->cfg.gref_tables && i < c->nr_queues; i++) {
-		add_pool(&nif->queues[i], "tx", c->queue[i].tx_pool_ref, c->queue[i].tx_pool_size);
-		add_pool(&nif->queues[i], "rx", c->queue[i].rx_pool_ref, c->queue[i].rx_pool_size);
-	}
+	for (unsigned i = 0; nif->cfg.gref_tables && i < c->nr_queues; i++)
+		read_pools(&nif->queues[i]);
 	nif_set_multicast_control(nif, c->multicast_control);
 	hash_setup(nif);
 	nif->stats->nr_queues = c->nr_queues;

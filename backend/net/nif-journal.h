@@ -74,6 +74,7 @@ struct nif_journal {
 	struct netif_tx_response tx_rsp[NIFJ_SLOTS];
 	struct netif_rx_response rx_rsp[NIFJ_SLOTS]; /* extra infos as well */
 	struct nifj_ctrl ctrl;         /* queue 0's only */
+	uint32_t pools_read;           /* Oracle's, whose pages are in gref[] then, as far as they could be had */
 	uint64_t gref[NIFJ_GREFS];     /* mapped: NIFJ_GREF_USED | flags | reference */
 	uint32_t current;              /* 0 or 1: which state is whole */
 	struct nifj_state state[2];    /* of the NIC; queue 0's only */
