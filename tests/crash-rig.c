@@ -24,6 +24,7 @@
 #include "crash-rig.h"
 
 #define TRIES 5
+#define MISSED 20u            /* one case of so many may be one that does not come again: a busy machine has many of them */
 
 extern struct crash_point __start_pvb_crash_points[], __stop_pvb_crash_points[];
 
@@ -496,5 +497,9 @@ bool crash_report(const char *program)
 	}
 	printf("%s: %u points, %u cases, %u of them without a death; %u left out by the stride; %u points not died at\n",
 	       program, nr_points(), nr_cases, nr_missed, nr_skipped, missing);
-	return missing == 0 && nr_missed <= nr_cases / 100;
+	if (nr_missed > nr_cases / MISSED) {
+		fprintf(stderr, "%s: in more than one case of %u nobody died\n", program, MISSED);
+		return false;
+	}
+	return missing == 0;
 }
