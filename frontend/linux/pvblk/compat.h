@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PVBLK_COMPAT_H
+#define PVBLK_COMPAT_H
+/* Where the kernels we build on (6.1 and 6.12) differ, and nothing else. */
+#include <linux/version.h>
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+
+/* What a disk can do, in units of the block layer: sectors of 512, bytes for block sizes. */
+struct pvblk_limits {
+	unsigned int logical_block, physical_block;
+	unsigned int max_segments;
+	unsigned int discard_granularity, discard_alignment;
+	bool write_cache, discard, secure;
+};
+
+#define PVBLK_DISCARD_MAX UINT_MAX
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+
+static inline void pvblk_fill_limits(struct queue_limits *to, const struct pvblk_limits *l)
+{
+	to->features &= ~(BLK_FEAT_WRITE_CACHE | BLK_FEAT_ROTATIONAL);
+	if (l->write_cache)
+		to->features |= BLK_FEAT_WRITE_CACHE;
+	to->logical_block_size = l->logical_block;
+	to->physical_block_size = l->physical_block;
+	to->max_hw_sectors = l->max_segments * (PAGE_SIZE / SECTOR_SIZE);
+	to->max_segments = l->max_segments;
+	to->max_segment_size = PAGE_SIZE;
+	to->seg_boundary_mask = PAGE_SIZE - 1;
+	to->dma_alignment = SECTOR_SIZE - 1;
+	to->max_hw_discard_sectors = l->discard ? PVBLK_DISCARD_MAX : 0;
+	to->discard_granularity = l->discard ? l->discard_granularity : 0;
+	to->discard_alignment = l->discard ? l->discard_alignment : 0;
+	to->max_secure_erase_sectors = l->secure ? PVBLK_DISCARD_MAX : 0;
+}
+
+static inline struct gendisk *pvblk_alloc_disk(struct blk_mq_tag_set *set, const struct pvblk_limits *l, void *data)
+{
+	struct queue_limits lim = {};
+
+	pvblk_fill_limits(&lim, l);
+	return blk_mq_alloc_disk(set, &lim, data);
+}
+
+static inline int pvblk_set_limits(struct request_queue *q, const struct pvblk_limits *l)
+{
+	struct queue_limits lim = queue_limits_start_update(q);
+
+	pvblk_fill_limits(&lim, l);
+	return queue_limits_commit_update(q, &lim);
+}
+
+#else
+
+static inline int pvblk_set_limits(struct request_queue *q, const struct pvblk_limits *l)
+{
+	blk_queue_flag_set(QUEUE_FLAG_NONROT, q);
+	blk_queue_logical_block_size(q, l->logical_block);
+	blk_queue_physical_block_size(q, l->physical_block);
+	blk_queue_max_hw_sectors(q, l->max_segments * (PAGE_SIZE / SECTOR_SIZE));
+	blk_queue_max_segments(q, l->max_segments);
+	blk_queue_max_segment_size(q, PAGE_SIZE);
+	blk_queue_segment_boundary(q, PAGE_SIZE - 1);
+	blk_queue_dma_alignment(q, SECTOR_SIZE - 1);
+	blk_queue_max_discard_sectors(q, l->discard ? PVBLK_DISCARD_MAX : 0);
+	q->limits.discard_granularity = l->discard ? l->discard_granularity : 0;
+	q->limits.discard_alignment = l->discard ? l->discard_alignment : 0;
+	blk_queue_max_secure_erase_sectors(q, l->secure ? PVBLK_DISCARD_MAX : 0);
+	blk_queue_write_cache(q, l->write_cache, false);
+	return 0;
+}
+
+static inline struct gendisk *pvblk_alloc_disk(struct blk_mq_tag_set *set, const struct pvblk_limits *l, void *data)
+{
+	struct gendisk *disk = blk_mq_alloc_disk(set, data);
+
+	if (!IS_ERR(disk))
+		pvblk_set_limits(disk->queue, l);
+	return disk;
+}
+
+static inline void blk_queue_disable_discard(struct request_queue *q)
+{
+	blk_queue_max_discard_sectors(q, 0);
+}
+
+static inline void blk_queue_disable_secure_erase(struct request_queue *q)
+{
+	blk_queue_max_secure_erase_sectors(q, 0);
+}
+
+#endif
+
+/* The two calls of block_device_operations that have changed; each gives a whole-disk gendisk. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define PVBLK_OPEN(name, disk) static int name(struct gendisk *disk, blk_mode_t mode)
+#define PVBLK_RELEASE(name, disk) static void name(struct gendisk *disk)
+#else
+#define PVBLK_OPEN(name, disk) \
+	static int name##_disk(struct gendisk *disk); \
+	static int name(struct block_device *bdev, fmode_t mode) { return name##_disk(bdev->bd_disk); } \
+	static int name##_disk(struct gendisk *disk)
+#define PVBLK_RELEASE(name, disk) static void name(struct gendisk *disk, fmode_t mode)
+#endif
+
+#endif

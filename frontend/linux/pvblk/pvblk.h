@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef PVBLK_H
+#define PVBLK_H
+/* pvblk: a front end for Xen's blkif protocol, for disks of any back end.
+ *
+ * Trust    The back end may write anything into the rings at any time.  A response is copied once and its id is
+ *          only looked up among our own shadows; the first lie makes the disk dead: one line in the log, all I/O
+ *          fails, nothing more is read.  Memory is taken back by revoking, and what can not be revoked is never freed.
+ *          With trusted=0 only pages of our own are ever granted, and data is copied through them.
+ * Context  Everything that may wait (connecting, adding and removing the disk, resizing) is done by one work item
+ *          per device, so none of it runs twice at a time and the xenwatch thread never waits for I/O.
+ * Locks    dev->lock, then ring->lock.  dev->lock guards making and unmaking a connection and is never held while
+ *          waiting for I/O; ring->lock guards all else of a ring and is taken in interrupts.
+ * Life     dev has a reference for xenbus and one for the disk, which outlives the device while it is open.
+ */
+#include <linux/blk-mq.h>
+#include <linux/irqreturn.h>
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <xen/grant_table.h>
+#include <xen/xenbus.h>
+#include <xen/interface/io/blkif.h>
+#include "compat.h"
+#include "ring.h"
+
+#define PVBLK_MAX_ORDER     4u
+#define PVBLK_RING_PAGES    (1u << PVBLK_MAX_ORDER)
+#define PVBLK_MAX_SEGS      256u   /* of one request: a page holds 512 */
+#define PVBLK_DIRECT_SEGS   BLKIF_MAX_SEGMENTS_PER_REQUEST
+#define PVBLK_MAX_REFS      4096u  /* grants a ring may hold: 16 MiB under way */
+#define PVBLK_IDLE_REFS     1024u  /* and keep when nothing is */
+#define PVBLK_REF_BATCH     64u
+#define PVBLK_INDIRECT      64u    /* indirect requests of a ring under way at a time */
+#define PVBLK_BOUNCE_PAGES  512u   /* of a ring, when the back end is not trusted */
+
+struct pvblk_dev;
+
+/* A page of ours, granted for as long as the connection lives. */
+struct pvblk_page {
+	struct page *page;
+	grant_ref_t ref;
+};
+
+/* What an indirect request needs beyond its slot. */
+struct pvblk_indirect {
+	struct pvblk_page table;        /* segments, as the back end reads them */
+	u32 refs[PVBLK_MAX_SEGS];
+	struct pvblk_indirect *next;
+};
+
+/* A piece of memory within one page. */
+struct pvblk_seg {
+	struct page *page;
+	u32 offset, len;
+};
+
+/* One slot's own record of what was asked; nothing of it is ever read back from the ring. */
+struct pvblk_shadow {
+	struct request *rq;             /* NULL: not in use */
+	u64 id;                         /* slot number, and above 2^32 how often it was used */
+	u32 bytes;                      /* of data */
+	u16 nr_refs;
+	u16 next_free;
+	u8 op;                          /* what the response must say */
+	bool bounced;                   /* refs are indices of ring->bounce */
+	struct pvblk_indirect *indirect;
+	u32 direct[PVBLK_DIRECT_SEGS];
+};
+
+struct pvblk_ring {
+	struct pvblk_dev *dev;
+	unsigned int nr;
+	spinlock_t lock;
+	bool live;                      /* may be used: connected and not dead */
+	bool starved;                   /* a hardware queue waits for a slot or a page */
+	struct pvb_ring ring;
+	struct pvblk_shadow *shadow;
+	u16 free_shadow;
+	u32 in_flight;
+	u32 *refs;                      /* stack of grant references that are not in use */
+	u32 nr_refs, claimed;           /* on the stack; in all */
+	struct pvblk_indirect *indirect;
+	struct pvblk_page *bounce;
+	u16 *free_bounce;
+	u32 nr_bounce, nr_free_bounce;
+	struct pvblk_seg segs[PVBLK_MAX_SEGS];
+	u64 notifies, events, spurious, responses;
+
+	/* of the connection; only under dev->lock */
+	void *pages;
+	unsigned int nr_pages;
+	grant_ref_t page_refs[PVBLK_RING_PAGES];
+	evtchn_port_t port;
+	int irq;
+};
+
+/* Driver data of a request. */
+struct pvblk_rq {
+	struct pvblk_rq *next;          /* in a list of finished ones */
+	u32 bytes;                      /* finished; the rest of the request is issued again */
+	blk_status_t status;
+};
+
+struct pvblk_dev {
+	struct kref ref;
+	struct xenbus_device *xdev;     /* not after remove */
+	struct work_struct work;
+	struct mutex lock;
+	unsigned long flags;
+#define PVBLK_DEAD       0              /* lied, or gone: all I/O fails */
+#define PVBLK_CLOSING    1              /* the back end wants to go: no new opens */
+#define PVBLK_QUIESCED   2              /* no connection: requests wait */
+#define PVBLK_LIED       3              /* dead for good, see lie */
+	char *otherend;                 /* the back end's directory; our copy, as xenbus changes its own in a resume */
+	bool rebind;                    /* we, or another driver, were closed on this device before */
+	bool stale;                     /* our directory has keys of an earlier connection */
+	bool told_busy, told_lie;
+
+	char name[DISK_NAME_LEN];
+	struct list_head names;
+	struct blk_mq_tag_set tags;
+	spinlock_t disk_lock;           /* for who looks at disk without being the work item */
+	struct gendisk *disk;           /* until closed */
+	bool added;
+	unsigned int nr_hw_queues;      /* of the disk: as the first connection had it */
+
+	unsigned int nr_rings, max_rings, order, max_segs;
+	bool bounce, readonly, cdrom, removable;
+	u8 flush_op;                    /* 0: none */
+	u64 sectors;
+	struct pvblk_limits limits;
+	struct pvblk_ring *rings;       /* max_rings of them */
+	char lie[96];                   /* what it was, when PVBLK_LIED */
+};
+
+static inline struct pvblk_rq *pvblk_rq_of(struct request *rq)
+{
+	return blk_mq_rq_to_pdu(rq);
+}
+
+static inline u32 *pvblk_refs_of(struct pvblk_shadow *sh)
+{
+	return sh->indirect ? sh->indirect->refs : sh->direct;
+}
+
+static inline bool pvblk_dead(const struct pvblk_dev *dev)
+{
+	return test_bit(PVBLK_DEAD, &dev->flags);
+}
+
+/* main.c */
+extern unsigned int pvblk_max_queues, pvblk_max_order, pvblk_max_segs;
+extern bool pvblk_trusted;
+void pvblk_kick_work(struct pvblk_dev *dev);
+void pvblk_dev_put(struct pvblk_dev *dev);
+
+/* connect.c: call under dev->lock, may sleep.  0 or -errno; what was made before a failure is unmade by teardown. */
+int pvblk_setup(struct pvblk_dev *dev);                 /* make rings, publish them */
+int pvblk_properties(struct pvblk_dev *dev);            /* read what the connected back end offers */
+int pvblk_start(struct pvblk_dev *dev);                 /* rings take requests from here on */
+void pvblk_teardown(struct pvblk_dev *dev);             /* revoke everything; nothing may be in flight */
+int pvblk_read_sectors(struct pvblk_dev *dev, u64 *sectors);
+
+/* issue.c */
+extern const struct blk_mq_ops pvblk_mq_ops;
+void pvblk_complete(struct request *rq);
+
+/* queue.c */
+irqreturn_t pvblk_interrupt(int irq, void *arg);
+void pvblk_refs_give(struct pvblk_ring *r, u32 keep);   /* back to the kernel, all but keep of the unused */
+void pvblk_kill(struct pvblk_dev *dev);                 /* dead from here on; fails what is in flight.  Any context. */
+void pvblk_recall(struct pvblk_dev *dev);               /* what is in flight waits for the next connection */
+
+/* disk.c */
+int pvblk_disk_name(struct pvblk_dev *dev);
+void pvblk_disk_unname(struct pvblk_dev *dev);
+int pvblk_disk_make(struct pvblk_dev *dev);             /* before the rings are live; does no I/O */
+int pvblk_disk_add(struct pvblk_dev *dev);              /* reads partitions */
+void pvblk_disk_remove(struct pvblk_dev *dev);          /* waits for what is in flight */
+void pvblk_disk_relimit(struct pvblk_dev *dev);
+void pvblk_disk_resize(struct pvblk_dev *dev, u64 sectors);
+#endif
