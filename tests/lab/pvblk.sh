@@ -1,0 +1,242 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Our block module in guests under unmodified xl: data is what was written, and what an operator does works, on our
+# back end and on the stock ones.
+#   lab/run --with-fio [--with-qemu] --file pvblk.ko --file tests/lab/blk-functions.sh tests/lab/pvblk.sh [STEP...]
+# ROUNDS=N: attach, detach, bind and unbind so often (20);  BACKS: of which back ends (pvbackd blkback qdisk)
+# GUEST: kind of guest (pv)
+# shellcheck source=lab/dom0/functions.sh
+. "$LAB/functions.sh"
+# shellcheck source=tests/lab/blk-functions.sh
+. /root/blk-functions.sh
+
+backs=${BACKS:-pvbackd}
+rounds=${ROUNDS:-20}
+kind=${GUEST:-pv}
+front="lab.modules=xen-netfront lab.wait=0"
+xvdb=51728
+
+# wait in the guest: CONDITION [TENTHS]
+until_true() { echo "i=0; until $1; do [ \$i != ${2:-300} ] || { echo 'not within the limit: $1' | tr -d '\"' >&2; exit 1; }; usleep 100000; i=\$((i + 1)); done; "; }
+there="$(until_true '[ -b /dev/xvdb ]')"
+gone="$(until_true '[ ! -e /sys/bus/xen/devices/vbd-51728 ]')"
+verify='fio --name=v --direct=1 --ioengine=libaio --verify=crc32c --verify_fatal=1 --do_verify=1'
+
+disk() { # BACK VDEV ACCESS IMAGE [OPTIONS]
+	local loop
+
+	case $1 in
+	pvbackd) spec "$2" "$3" "$4${5:-}" ;;
+	blkback)
+		loop=$(losetup -j "$4" | cut -d: -f1)
+		[ -n "$loop" ] || loop=$(losetup -f --show "$4") || return
+		echo "phy:$loop,$2,${3:0:1}"
+		;;
+	qdisk) echo "format=raw,vdev=$2,access=$3,backendtype=qdisk,target=$4" ;;
+	esac
+}
+
+image() { # NAME MB
+	[ -e "/run/$1.img" ] || truncate -s "$2M" "/run/$1.img"
+	echo "/run/$1.img"
+}
+
+start() { # NAME VCPUS DISK [MODULE PARAMETERS]
+	local name=$1 vcpus=$2 disk=$3
+
+	guest_create "$name" "$kind" --fio --mem 256 --vcpus "$vcpus" --append "$front" --file /root/pvblk.ko \
+		--cmd "insmod /root/pvblk.ko ${4:-} && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
+	guest_wait "$name" || return
+	[ "$(guest_exec "$name" 'basename $(readlink /sys/bus/xen/devices/vbd-51712/driver)')" = pvblk ] || { echo "another driver has the disk" >&2; return 1; }
+}
+
+guest_again() { # after a restore
+	xl domid "$1" >"$lab_dir/$1.id" || return
+	xenstore-rm "/local/domain/$(guest_id "$1")/data/done" 2>/dev/null
+	rm -f "$lab_dir/$1.seq"
+}
+
+facts() { guest_exec "$1" 'cd /sys/block/xvda/pvblk && for f in *; do echo -n "$f=$(cat $f) "; done; echo'; }
+
+# A guest whose kernel log tells of trouble has failed, whatever its programs say.
+sane() { guest_exec "$1" '! dmesg | grep -E "BUG:|WARNING:|Oops|Call Trace|blocked for more|I/O error|still in use|disk is disabled"'; }
+
+# A file system with things in it, in the guest and seen from dom0.
+data_basic() {
+	guest_exec "$1" 'modprobe ext4; dd if=/dev/urandom of=/tmp/x bs=64k count=100 2>/dev/null; mkdir -p /tmp/d && cp -r /bin/busybox /tmp/x /tmp/d &&
+		cat /tmp/d/* >/dev/null && dd if=/tmp/x of=/dev/xvda bs=1M conv=fsync 2>/dev/null && echo 3 >/proc/sys/vm/drop_caches &&
+		cmp -n 6553600 /tmp/x /dev/xvda && sha256sum </tmp/x' >/tmp/sum || { cat /tmp/sum; return 1; }
+	[ "$(head -c 6553600 "$2" | sha256sum)" = "$(cat /tmp/sum)" ] || { echo "dom0 reads something else" >&2; return 1; }
+	mkfs.ext4 -qF "$2"
+	guest_exec "$1" 'mount -t ext4 /dev/xvda /mnt && cd /mnt && cp -r /lib /bin/busybox . && tar cf all.tar lib busybox && sync &&
+		sha256sum all.tar >/tmp/sum && cd / && umount /mnt && echo 3 >/proc/sys/vm/drop_caches && mount -t ext4 /dev/xvda /mnt &&
+		cd /mnt && sha256sum -c /tmp/sum && cd / && umount /mnt' 300 || return
+	fsck.ext4 -fn "$2" >/tmp/fsck 2>&1 || { cat /tmp/fsck; return 1; }
+}
+
+data_verify() {
+	guest_exec "$1" "set -e; for bs in 4k 64k 256k; do $verify --filename=/dev/xvda --rw=randwrite --bs=\$bs --iodepth=32 --size=16m --output=/tmp/fio.out || { cat /tmp/fio.out; exit 1; }; done
+		$verify --filename=/dev/xvda --rw=randwrite --bsrange=512-1m --bs_unaligned=0 --blockalign=512 --iodepth=32 --size=24m --fsync=16 --output=/tmp/fio.out || { cat /tmp/fio.out; exit 1; }
+		$verify --filename=/dev/xvda --rw=randwrite --bs=4k --iodepth=32 --numjobs=4 --size=6m --offset_increment=6m --group_reporting --output=/tmp/fio.out || { cat /tmp/fio.out; exit 1; }" 600
+}
+
+each_back() { # BACK
+	local img id d t=$EPOCHREALTIME
+
+	img=$(image "$1" 32)
+	d=$(disk "$1" xvda rw "$img" '?queues=4&ring-order=4') || return
+	start "$1" 4 "$d" || return
+	facts "$1"
+	data_basic "$1" "$img" && data_verify "$1" && sane "$1" || return
+	facts "$1"
+	guest_destroy "$1" || return
+	losetup -D
+	note "$1: $(since "$t") s"
+}
+
+step_data() {
+	local back
+
+	for back in $backs; do
+		each_back "$back" || return
+	done
+}
+
+need() {
+	xl domid g >/dev/null 2>&1 || start g 4 "$(disk "${backs%% *}" xvda rw "$(image g 24)" '?queues=4&ring-order=4')"
+}
+
+attach() { xl block-attach g "$(disk "${backs%% *}" xvdb "$1" "$2")"; }
+
+detached() {
+	local id
+
+	id=$(guest_id g)
+	wait_for "! xenstore-exists /local/domain/0/backend/vbd/$id/$xvdb" 15 "xvdb's node gone" || return
+	guest_exec g "$gone"
+}
+
+step_readonly() {
+	local img
+
+	need && img=$(image ro 4) && dd if=/dev/urandom of="$img" bs=1M count=4 2>/dev/null && attach ro "$img" || return
+	guest_exec g "$there [ \$(cat /sys/block/xvdb/ro) = 1 ]" || return
+	guest_exec g 'dd if=/dev/zero of=/dev/xvdb bs=4k count=1 oflag=direct' && { echo "wrote to a read-only disk" >&2; return 1; }
+	[ "$(guest_exec g 'md5sum </dev/xvdb')" = "$(md5sum <"$img")" ] || return
+	xl block-detach g xvdb && detached
+}
+
+step_resize() {
+	local img
+
+	need && img=$(image grows 4) && attach rw "$img" && guest_exec g "$there [ \$(cat /sys/block/xvdb/size) = 8192 ]" || return
+	truncate -s 8M "$img"
+	guest_exec g "$(until_true '[ $(cat /sys/block/xvdb/size) = 16384 ]')" || return
+	guest_exec g 'dd if=/bin/busybox of=/dev/xvdb bs=4k count=16 seek=2032 oflag=direct 2>/dev/null && dd if=/bin/busybox bs=4k count=16 2>/dev/null | md5sum' >/tmp/sum || return
+	[ "$(tail -c 65536 "$img" | md5sum)" = "$(cat /tmp/sum)" ] || { echo "the new end holds something else" >&2; return 1; }
+	xl block-detach g xvdb && detached && rm "$img"
+}
+
+# A mounted disk stays until it is unmounted.
+step_mounted() {
+	local img
+
+	need && img=$(image mounted 16) && mkfs.ext4 -qF "$img" && attach rw "$img" || return
+	guest_exec g "$there mount -t ext4 /dev/xvdb /mnt && cp /bin/busybox /mnt/a && sync" || return
+	xl block-detach g xvdb >/tmp/out 2>&1 && { echo "a mounted disk was detached" >&2; return 1; }
+	guest_exec g 'cp /mnt/a /mnt/b && sync && cmp /mnt/a /bin/busybox && umount /mnt' || return
+	wait_for '[ "$(state_of "$(guest_id g)" 51728)" != 5 ]' 15 "closed after umount" || return
+	[ -z "$(state_of "$(guest_id g)" $xvdb)" ] || xl block-detach g xvdb || return
+	detached && fsck.ext4 -fn "$img" >/tmp/fsck 2>&1 || { cat /tmp/fsck; return 1; }
+}
+
+step_rounds() {
+	local img i
+
+	need && img=$(image rounds 4) || return
+	for ((i = 0; i < rounds; i++)); do
+		attach rw "$img" || return
+		guest_exec g "$there dd if=/dev/xvdb of=/dev/null bs=64k iflag=direct 2>/dev/null" || return
+		xl block-detach g xvdb && detached || return
+	done
+	sane g
+}
+
+# Unloaded and loaded again while the disk is read, as far as a module in use can be: the readers come and go.
+step_rmmod() {
+	need || return
+	guest_exec g "set -e; n=0; while [ \$n -lt $rounds ]; do
+		$(until_true '[ -b /dev/xvda ]')
+		dd if=/dev/xvda of=/dev/null bs=256k count=8 iflag=direct 2>/dev/null & dd if=/dev/xvda of=/dev/null bs=4k count=100 iflag=direct 2>/dev/null &
+		$(until_true 'rmmod pvblk 2>/dev/null')
+		wait; insmod /root/pvblk.ko; n=\$((n + 1)); done
+		$(until_true '[ -b /dev/xvda ]') dd if=/dev/xvda of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null" 600 || return
+	sane g
+}
+
+# Taken away under fio, which gets errors and nothing worse.
+step_unbind() {
+	need || return
+	guest_exec g "set -e; cd /sys/bus/xen/drivers/pvblk; n=0; while [ \$n -lt 5 ]; do
+		$(until_true '[ -b /dev/xvda ]')
+		fio --name=u --filename=/dev/xvda --direct=1 --ioengine=libaio --iodepth=32 --rw=randread --bs=16k --size=16m --time_based --runtime=300 --output=/tmp/fio.out &
+		$(until_true 'set -- $(cat /sys/block/xvda/stat) && [ $1 -gt 100 ]')
+		echo vbd-51712 >unbind; wait \$! || :; echo vbd-51712 >bind; n=\$((n + 1)); done
+		$(until_true '[ -b /dev/xvda ]') dd if=/dev/xvda of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null" 600 || return
+	guest_exec g '! dmesg | grep -E "BUG:|WARNING:|Oops|Call Trace|blocked for more|still in use|disk is disabled"'
+}
+
+step_save() {
+	local old
+
+	need || return
+	old=$(guest_id g)
+	guest_exec g "rm -f /tmp/fio.rc; ($verify --filename=/dev/xvda --rw=randwrite --bsrange=4k-256k --iodepth=32 --size=16m --norandommap --verify_backlog=64 --time_based --runtime=25 >/tmp/fio.out 2>&1; echo \$? >/tmp/fio.rc) </dev/null >/dev/null 2>&1 &
+		$(until_true 'set -- $(cat /sys/block/xvda/stat) && [ $7 -gt 200 ]')" || return
+	xl save g /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+	[ "${backs%% *}" != pvbackd ] || disk_gone "$old" /run/g.img || return
+	xl restore /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+	rm /run/g.save
+	guest_again g || return
+	guest_exec g "$(until_true '[ -s /tmp/fio.rc ]' 1200) [ \"\$(cat /tmp/fio.rc)\" = 0 ] || { cat /tmp/fio.out; exit 1; }" 150 || return
+	facts g
+	sane g
+}
+
+step_bounce() {
+	local img
+
+	img=$(image bounce 32)
+	start bounce 2 "$(disk "${backs%% *}" xvda rw "$img" '?queues=2&ring-order=2')" trusted=N || return
+	facts bounce | tee /tmp/facts
+	grep -q bounce=1 /tmp/facts || return
+	data_basic bounce "$img" && data_verify bounce && sane bounce && guest_destroy bounce
+}
+
+case " $backs " in *" pvbackd "*) backd_start --memory 32M ;; esac
+case " $backs " in *" blkback "*) modprobe xen-blkback || exit 1 ;; esac
+[ $# -gt 0 ] || set -- data bounce readonly resize mounted rounds rmmod save unbind
+failures=()
+for step; do
+	t=$EPOCHREALTIME
+	note "$step"
+	"step_$step" || {
+		failures+=("$step")
+		note "$step: FAILED"
+		for g in $(xl list | awk 'NR > 1 && $2 { print $1 }'); do
+			guest_tail "$g" 30
+			guest_destroy "$g"
+		done
+		[ ! -e $log ] || tail -n 5 $log
+	}
+	note "$step: $(since "$t") s"
+done
+for g in $(xl list | awk 'NR > 1 && $2 { print $1 }'); do guest_destroy "$g"; done
+losetup -D
+case " $backs " in
+*" pvbackd "*) all_gone || failures+=(leftovers); backd_stop ;;
+*) assert_clean || failures+=(leftovers) ;;
+esac
+[ ${#failures[@]} = 0 ] || lab_fail "${failures[*]}"
+echo "PASS: $*"
