@@ -4,6 +4,7 @@
 #include <linux/cpumask.h>
 #include <linux/interrupt.h>
 #include <linux/mm.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <xen/events.h>
 #include <xen/page.h>
@@ -269,9 +270,9 @@ int pvblk_read_sectors(struct pvblk_dev *dev, u64 *sectors)
 {
 	int rc = xenbus_scanf(XBT_NIL, dev->otherend, "sectors", "%llu", sectors);
 
-	if (rc == 1)
-		return 0;
-	return rc < 0 ? rc : -EINVAL;
+	if (rc < 0)
+		return rc;
+	return rc == 1 && *sectors <= LLONG_MAX / SECTOR_SIZE ? 0 : -EINVAL;
 }
 
 int pvblk_properties(struct pvblk_dev *dev)
@@ -289,7 +290,7 @@ int pvblk_properties(struct pvblk_dev *dev)
 		return -EINVAL;
 	l->logical_block = block;
 	block = xenbus_read_unsigned(back, "physical-sector-size", l->logical_block);
-	l->physical_block = is_power_of_2(block) && block > l->logical_block ? block : l->logical_block;
+	l->physical_block = is_power_of_2(block) && block > l->logical_block && block <= SZ_1M ? block : l->logical_block;
 
 	info = xenbus_read_unsigned(back, "info", 0);
 	dev->readonly = info & VDISK_READONLY;
@@ -309,8 +310,10 @@ int pvblk_properties(struct pvblk_dev *dev)
 
 	l->discard = xenbus_read_unsigned(back, "feature-discard", 0);
 	l->secure = l->discard && xenbus_read_unsigned(back, "discard-secure", 0);
-	l->discard_granularity = xenbus_read_unsigned(back, "discard-granularity", 0) ?: l->physical_block;
-	l->discard_alignment = xenbus_read_unsigned(back, "discard-alignment", 0);
+	l->discard_granularity = xenbus_read_unsigned(back, "discard-granularity", 0);
+	if (l->discard_granularity == 0 || l->discard_granularity % l->logical_block)
+		l->discard_granularity = l->physical_block;
+	l->discard_alignment = xenbus_read_unsigned(back, "discard-alignment", 0) % l->discard_granularity;
 
 	/* the toolstack's word, not the back end's: it stands in our directory */
 	dev->bounce = !pvblk_trusted || !xenbus_read_unsigned(dev->xdev->nodename, "trusted", 1);

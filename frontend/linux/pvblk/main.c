@@ -37,9 +37,15 @@ MODULE_PARM_DESC(trusted, "N: copy all data through pages that hold nothing else
 
 static struct workqueue_struct *wq;
 
+/* A disk that is open outlives its device; its last user must not start work for what is gone. */
 void pvblk_kick_work(struct pvblk_dev *dev)
 {
-	queue_work(wq, &dev->work);
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->disk_lock, flags);
+	if (!test_bit(PVBLK_REMOVED, &dev->flags))
+		queue_work(wq, &dev->work);
+	spin_unlock_irqrestore(&dev->disk_lock, flags);
 }
 
 static void dev_free(struct kref *ref)
@@ -165,6 +171,9 @@ static bool in_use(struct pvblk_dev *dev)
 
 static void unplug(struct pvblk_dev *dev)
 {
+	/* what waits for a new connection would wait for ever */
+	if (test_bit(PVBLK_QUIESCED, &dev->flags))
+		pvblk_kill(dev);
 	pvblk_disk_remove(dev);
 	mutex_lock(&dev->lock);
 	pvblk_teardown(dev);
@@ -229,7 +238,7 @@ static void step(struct work_struct *work)
 	}
 	if (!close || (dev->disk && !pvblk_dead(dev) && in_use(dev)))
 		return;
-	if (dev->disk && pvblk_dead(dev))
+	if (dev->added && pvblk_dead(dev))
 		blk_mark_disk_dead(dev->disk);
 	unplug(dev);
 }
@@ -313,12 +322,13 @@ static void remove(struct xenbus_device *xdev)
 
 	spin_lock_irqsave(&dev->disk_lock, flags);
 	open = dev->disk && disk_openers(dev->disk);
+	set_bit(PVBLK_REMOVED, &dev->flags);
 	spin_unlock_irqrestore(&dev->disk_lock, flags);
 	/* who still has it open goes on asking for ever, and without a back end nothing would end */
 	if (!served || open || test_bit(PVBLK_QUIESCED, &dev->flags))
 		pvblk_kill(dev);
 	cancel_work_sync(&dev->work);
-	if (dev->disk && pvblk_dead(dev) && dev->added)
+	if (dev->added && pvblk_dead(dev))
 		blk_mark_disk_dead(dev->disk);
 	pvblk_disk_remove(dev);
 	mutex_lock(&dev->lock);
@@ -351,6 +361,14 @@ static int resume(struct xenbus_device *xdev)
 	return 0;
 }
 
+/* Who waits for a root file system waits until its disk is there. */
+static int is_ready(struct xenbus_device *xdev)
+{
+	const struct pvblk_dev *dev = dev_get_drvdata(&xdev->dev);
+
+	return !dev || dev->added;
+}
+
 static const struct xenbus_device_id ids[] = { { "vbd" }, { "" } };
 
 static struct xenbus_driver driver = {
@@ -359,6 +377,7 @@ static struct xenbus_driver driver = {
 	.probe = probe,
 	.remove = remove,
 	.resume = resume,
+	.is_ready = is_ready,
 	.otherend_changed = otherend_changed,
 };
 

@@ -113,6 +113,7 @@ struct pvblk_dev {
 #define PVBLK_CLOSING    1              /* the back end wants to go: no new opens */
 #define PVBLK_QUIESCED   2              /* no connection: requests wait */
 #define PVBLK_LIED       3              /* dead for good, see lie */
+#define PVBLK_REMOVED    4              /* no work item any more; set under disk_lock */
 	char *otherend;                 /* the back end's directory; our copy, as xenbus changes its own in a resume */
 	bool rebind;                    /* we, or another driver, were closed on this device before */
 	bool stale;                     /* our directory has keys of an earlier connection */
