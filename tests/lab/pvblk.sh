@@ -5,7 +5,7 @@
 # back end and on the stock ones.
 #   lab/run --with-fio [--with-qemu] --file pvblk.ko --file tests/lab/blk-functions.sh tests/lab/pvblk.sh [STEP...]
 # ROUNDS=N: attach, detach, bind and unbind so often (20);  BACKS: of which back ends (pvbackd blkback qdisk)
-# GUEST: kind of guest (pv)
+# GUEST: kind of guest (pv);  VCPUS: of a guest (4)
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
 # shellcheck source=tests/lab/blk-functions.sh
@@ -14,6 +14,7 @@
 backs=${BACKS:-pvbackd}
 rounds=${ROUNDS:-20}
 kind=${GUEST:-pv}
+vcpus=${VCPUS:-4} # more than the machine has CPUs are slow
 front="lab.modules=xen-netfront lab.wait=0"
 xvdb=51728
 
@@ -27,7 +28,7 @@ disk() { # BACK VDEV ACCESS IMAGE [OPTIONS]
 	local loop
 
 	case $1 in
-	pvbackd) spec "$2" "$3" "$4${5:-}" ;;
+	pvbackd) spec "$2" "$3" "${5:+file:}$4${5:-}" ;;
 	blkback)
 		loop=$(losetup -j "$4" | cut -d: -f1)
 		[ -n "$loop" ] || loop=$(losetup -f --show "$4") || return
@@ -42,11 +43,11 @@ image() { # NAME MB
 	echo "/run/$1.img"
 }
 
-start() { # NAME VCPUS DISK [MODULE PARAMETERS]
-	local name=$1 vcpus=$2 disk=$3
+start() { # NAME DISK [MODULE PARAMETERS]
+	local name=$1 disk=$2
 
 	guest_create "$name" "$kind" --fio --mem 256 --vcpus "$vcpus" --append "$front" --file /root/pvblk.ko \
-		--cmd "insmod /root/pvblk.ko ${4:-} && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
+		--cmd "insmod /root/pvblk.ko ${3:-} && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
 	guest_wait "$name" || return
 	[ "$(guest_exec "$name" 'basename $(readlink /sys/bus/xen/devices/vbd-51712/driver)')" = pvblk ] || { echo "another driver has the disk" >&2; return 1; }
 }
@@ -86,7 +87,7 @@ each_back() { # BACK
 
 	img=$(image "$1" 32)
 	d=$(disk "$1" xvda rw "$img" '?queues=4&ring-order=4') || return
-	start "$1" 4 "$d" || return
+	start "$1" "$d" || return
 	facts "$1"
 	data_basic "$1" "$img" && data_verify "$1" && sane "$1" || return
 	facts "$1"
@@ -104,7 +105,7 @@ step_data() {
 }
 
 need() {
-	xl domid g >/dev/null 2>&1 || start g 4 "$(disk "${backs%% *}" xvda rw "$(image g 24)" '?queues=4&ring-order=4')"
+	xl domid g >/dev/null 2>&1 || start g "$(disk "${backs%% *}" xvda rw "$(image g 24)" '?queues=4&ring-order=4')"
 }
 
 attach() { xl block-attach g "$(disk "${backs%% *}" xvdb "$1" "$2")"; }
@@ -208,7 +209,7 @@ step_bounce() {
 	local img
 
 	img=$(image bounce 32)
-	start bounce 2 "$(disk "${backs%% *}" xvda rw "$img" '?queues=2&ring-order=2')" trusted=N || return
+	start bounce "$(disk "${backs%% *}" xvda rw "$img" '?queues=4&ring-order=2')" trusted=N || return
 	facts bounce | tee /tmp/facts
 	grep -q bounce=1 /tmp/facts || return
 	data_basic bounce "$img" && data_verify bounce && sane bounce && guest_destroy bounce
