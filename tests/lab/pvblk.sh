@@ -3,7 +3,8 @@
 #
 # Our block module in guests under unmodified xl: data is what was written, and what an operator does works, on our
 # back end and on the stock ones.
-#   lab/run --with-fio [--with-qemu] --file pvblk.ko --file tests/lab/blk-functions.sh tests/lab/pvblk.sh [STEP...]
+#   lab/run --with-fio [--with-qemu] --file pvblk.ko --file tests/lab/blk-functions.sh \
+#     --file tests/lab/pvblk-guest.sh tests/lab/pvblk.sh [STEP...]
 # ROUNDS=N: attach, detach, bind and unbind so often (20);  BACKS: of which back ends (pvbackd blkback qdisk)
 # GUEST: kind of guest (pv);  VCPUS: of a guest (4)
 # shellcheck source=lab/dom0/functions.sh
@@ -22,7 +23,6 @@ xvdb=51728
 until_true() { echo "i=0; until $1; do [ \$i != ${2:-300} ] || { echo 'not within the limit: $1' | tr -d '\"' >&2; exit 1; }; usleep 100000; i=\$((i + 1)); done; "; }
 there="$(until_true '[ -b /dev/xvdb ]')"
 gone="$(until_true '[ ! -e /sys/bus/xen/devices/vbd-51728 ]')"
-verify='fio --name=v --direct=1 --ioengine=libaio --verify=crc32c --verify_fatal=1 --do_verify=1'
 
 disk() { # BACK VDEV ACCESS IMAGE [OPTIONS]
 	local loop
@@ -46,7 +46,7 @@ image() { # NAME MB
 start() { # NAME DISK [MODULE PARAMETERS]
 	local name=$1 disk=$2
 
-	guest_create "$name" "$kind" --fio --mem 256 --vcpus "$vcpus" --append "$front" --file /root/pvblk.ko \
+	guest_create "$name" "$kind" --fio --mem 256 --vcpus "$vcpus" --append "$front" --file /root/pvblk.ko --file /root/pvblk-guest.sh \
 		--cmd "insmod /root/pvblk.ko ${3:-} && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
 	guest_wait "$name" || return
 	[ "$(guest_exec "$name" 'basename $(readlink /sys/bus/xen/devices/vbd-51712/driver)')" = pvblk ] || { echo "another driver has the disk" >&2; return 1; }
@@ -58,28 +58,19 @@ guest_again() { # after a restore
 	rm -f "$lab_dir/$1.seq"
 }
 
-facts() { guest_exec "$1" 'cd /sys/block/xvda/pvblk && for f in *; do echo -n "$f=$(cat $f) "; done; echo'; }
-
-# A guest whose kernel log tells of trouble has failed, whatever its programs say.
-sane() { guest_exec "$1" '! dmesg | grep -E "BUG:|WARNING:|Oops|Call Trace|blocked for more|I/O error|still in use|disk is disabled"'; }
-
-# A file system with things in it, in the guest and seen from dom0.
-data_basic() {
-	guest_exec "$1" 'modprobe ext4; dd if=/dev/urandom of=/tmp/x bs=64k count=100 2>/dev/null; mkdir -p /tmp/d && cp -r /bin/busybox /tmp/x /tmp/d &&
-		cat /tmp/d/* >/dev/null && dd if=/tmp/x of=/dev/xvda bs=1M conv=fsync 2>/dev/null && echo 3 >/proc/sys/vm/drop_caches &&
-		cmp -n 6553600 /tmp/x /dev/xvda && sha256sum </tmp/x' >/tmp/sum || { cat /tmp/sum; return 1; }
-	[ "$(head -c 6553600 "$2" | sha256sum)" = "$(cat /tmp/sum)" ] || { echo "dom0 reads something else" >&2; return 1; }
-	mkfs.ext4 -qF "$2"
-	guest_exec "$1" 'mount -t ext4 /dev/xvda /mnt && cd /mnt && cp -r /lib /bin/busybox . && tar cf all.tar lib busybox && sync &&
-		sha256sum all.tar >/tmp/sum && cd / && umount /mnt && echo 3 >/proc/sys/vm/drop_caches && mount -t ext4 /dev/xvda /mnt &&
-		cd /mnt && sha256sum -c /tmp/sum && cd / && umount /mnt' 300 || return
-	fsck.ext4 -fn "$2" >/tmp/fsck 2>&1 || { cat /tmp/fsck; return 1; }
+in_guest() { # NAME WORD [ARG...]
+	local name=$1
+	shift
+	guest_exec "$name" "sh /root/pvblk-guest.sh $*" 900
 }
 
-data_verify() {
-	guest_exec "$1" "set -e; for bs in 4k 64k 256k; do $verify --filename=/dev/xvda --rw=randwrite --bs=\$bs --iodepth=32 --size=16m --output=/tmp/fio.out || { cat /tmp/fio.out; exit 1; }; done
-		$verify --filename=/dev/xvda --rw=randwrite --bsrange=512-1m --bs_unaligned=0 --blockalign=512 --iodepth=32 --size=24m --fsync=16 --output=/tmp/fio.out || { cat /tmp/fio.out; exit 1; }
-		$verify --filename=/dev/xvda --rw=randwrite --bs=4k --iodepth=32 --numjobs=4 --size=6m --offset_increment=6m --group_reporting --output=/tmp/fio.out || { cat /tmp/fio.out; exit 1; }" 600
+# Raw, then a file system with things in it; seen from dom0, too.
+data_basic() {
+	in_guest "$1" raw >/tmp/sum || { cat /tmp/sum; return 1; }
+	[ "$(head -c 6553600 "$2" | sha256sum)" = "$(cat /tmp/sum)" ] || { echo "dom0 reads something else" >&2; return 1; }
+	mkfs.ext4 -qF "$2"
+	in_guest "$1" files || return
+	fsck.ext4 -fn "$2" >/tmp/fsck 2>&1 || { cat /tmp/fsck; return 1; }
 }
 
 each_back() { # BACK
@@ -88,9 +79,8 @@ each_back() { # BACK
 	img=$(image "$1" 32)
 	d=$(disk "$1" xvda rw "$img" '?queues=4&ring-order=4') || return
 	start "$1" "$d" || return
-	facts "$1"
-	data_basic "$1" "$img" && data_verify "$1" && sane "$1" || return
-	facts "$1"
+	data_basic "$1" "$img" && in_guest "$1" verify && in_guest "$1" sane || return
+	in_guest "$1" facts
 	guest_destroy "$1" || return
 	losetup -D
 	note "$1: $(since "$t") s"
@@ -161,48 +151,24 @@ step_rounds() {
 		guest_exec g "$there dd if=/dev/xvdb of=/dev/null bs=64k iflag=direct 2>/dev/null" || return
 		xl block-detach g xvdb && detached || return
 	done
-	sane g
+	in_guest g sane
 }
 
-# Unloaded and loaded again while the disk is read, as far as a module in use can be: the readers come and go.
-step_rmmod() {
-	need || return
-	guest_exec g "set -e; n=0; while [ \$n -lt $rounds ]; do
-		$(until_true '[ -b /dev/xvda ]')
-		dd if=/dev/xvda of=/dev/null bs=256k count=8 iflag=direct 2>/dev/null & dd if=/dev/xvda of=/dev/null bs=4k count=100 iflag=direct 2>/dev/null &
-		$(until_true 'rmmod pvblk 2>/dev/null')
-		wait; insmod /root/pvblk.ko; n=\$((n + 1)); done
-		$(until_true '[ -b /dev/xvda ]') dd if=/dev/xvda of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null" 600 || return
-	sane g
-}
+step_rmmod() { need && in_guest g rmmod "$rounds" && in_guest g sane; }
 
-# Taken away under fio, which gets errors and nothing worse.
-step_unbind() {
-	need || return
-	guest_exec g "set -e; cd /sys/bus/xen/drivers/pvblk; n=0; while [ \$n -lt 5 ]; do
-		$(until_true '[ -b /dev/xvda ]')
-		fio --name=u --filename=/dev/xvda --direct=1 --ioengine=libaio --iodepth=32 --rw=randread --bs=16k --size=16m --time_based --runtime=300 --output=/tmp/fio.out &
-		$(until_true 'set -- $(cat /sys/block/xvda/stat) && [ $1 -gt 100 ]')
-		echo vbd-51712 >unbind; wait \$! || :; echo vbd-51712 >bind; n=\$((n + 1)); done
-		$(until_true '[ -b /dev/xvda ]') dd if=/dev/xvda of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null" 600 || return
-	guest_exec g '! dmesg | grep -E "BUG:|WARNING:|Oops|Call Trace|blocked for more|still in use|disk is disabled"'
-}
+step_unbind() { need && in_guest g unbind 5 && in_guest g sane I/O; }
 
 step_save() {
 	local old
 
 	need || return
 	old=$(guest_id g)
-	guest_exec g "rm -f /tmp/fio.rc; ($verify --filename=/dev/xvda --rw=randwrite --bsrange=4k-256k --iodepth=32 --size=16m --norandommap --verify_backlog=64 --time_based --runtime=25 >/tmp/fio.out 2>&1; echo \$? >/tmp/fio.rc) </dev/null >/dev/null 2>&1 &
-		$(until_true 'set -- $(cat /sys/block/xvda/stat) && [ $7 -gt 200 ]')" || return
+	in_guest g fio 25 || return
 	xl save g /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
 	[ "${backs%% *}" != pvbackd ] || disk_gone "$old" /run/g.img || return
 	xl restore /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
 	rm /run/g.save
-	guest_again g || return
-	guest_exec g "$(until_true '[ -s /tmp/fio.rc ]' 1200) [ \"\$(cat /tmp/fio.rc)\" = 0 ] || { cat /tmp/fio.out; exit 1; }" 150 || return
-	facts g
-	sane g
+	guest_again g && in_guest g fio_end && in_guest g facts && in_guest g sane
 }
 
 step_bounce() {
@@ -210,9 +176,8 @@ step_bounce() {
 
 	img=$(image bounce 32)
 	start bounce "$(disk "${backs%% *}" xvda rw "$img" '?queues=4&ring-order=2')" trusted=N || return
-	facts bounce | tee /tmp/facts
-	grep -q bounce=1 /tmp/facts || return
-	data_basic bounce "$img" && data_verify bounce && sane bounce && guest_destroy bounce
+	in_guest bounce facts >/tmp/facts && grep bounce=1 /tmp/facts || return
+	data_basic bounce "$img" && in_guest bounce verify && in_guest bounce sane && guest_destroy bounce
 }
 
 case " $backs " in *" pvbackd "*) backd_start --memory 32M ;; esac

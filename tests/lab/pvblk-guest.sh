@@ -1,0 +1,129 @@
+#!/bin/sh
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The guest's part of pvblk.sh: pvblk-guest.sh WORD [ARG...]; a function for each word.
+set -e
+disk=/dev/xvda
+stat=/sys/block/xvda/stat
+
+until_true() { # TENTHS COMMAND...
+	left=$1
+	shift
+	until "$@"; do
+		[ "$left" -gt 0 ] || { echo "not within the limit: $*" >&2; exit 1; }
+		usleep 100000
+		left=$((left - 1))
+	done
+}
+
+fio() { /usr/bin/env fio --name=v --filename=$disk --direct=1 --ioengine=libaio --output=/tmp/fio.out "$@" || { cat /tmp/fio.out; exit 1; }; }
+
+verify() { fio --verify=crc32c --verify_fatal=1 --do_verify=1 "$@"; }
+
+fields() { awk -v f="$1" '{ print $f }' $stat; }
+
+busy() { [ -e $stat ] && [ "$(fields "$1")" -gt "$2" ]; }
+
+# What is written raw is read again from the disk and not from a cache; prints its sum for dom0.
+do_raw() {
+	dd if=/dev/urandom of=/tmp/x bs=64k count=100 2>/dev/null
+	dd if=/tmp/x of=$disk bs=1M conv=fsync 2>/dev/null
+	echo 3 >/proc/sys/vm/drop_caches
+	head -c 6553600 $disk | cmp - /tmp/x
+	sha256sum </tmp/x
+}
+
+do_files() {
+	mount -t ext4 $disk /mnt
+	cp -r /lib /bin/busybox /mnt
+	cd /mnt
+	tar cf all.tar lib busybox
+	sync
+	sha256sum all.tar >/tmp/sum
+	cd /
+	umount /mnt
+	echo 3 >/proc/sys/vm/drop_caches
+	mount -t ext4 $disk /mnt
+	cd /mnt
+	sha256sum -c /tmp/sum
+	cd /
+	umount /mnt
+}
+
+do_verify() {
+	for bs in 4k 64k 256k; do
+		verify --rw=randwrite --bs=$bs --iodepth=32 --size=16m
+	done
+	# sizes up to the largest request, aligned to nothing, with flushes in between
+	verify --rw=randwrite --bsrange=512-1m --blockalign=512 --iodepth=32 --size=24m --fsync=16
+	verify --rw=randwrite --bs=4k --iodepth=32 --numjobs=4 --size=6m --offset_increment=6m --group_reporting
+}
+
+# Readers come and go; between two of them the module can be unloaded.
+do_rmmod() {
+	n=0
+	while [ $n -lt "$1" ]; do
+		until_true 300 test -b $disk
+		dd if=$disk of=/dev/null bs=256k count=8 iflag=direct 2>/dev/null &
+		dd if=$disk of=/dev/null bs=4k count=100 iflag=direct 2>/dev/null &
+		until_true 300 rmmod pvblk 2>/dev/null
+		wait
+		insmod /root/pvblk.ko
+		n=$((n + 1))
+	done
+	until_true 300 test -b $disk
+	dd if=$disk of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null
+}
+
+# Taken away under fio, which gets errors and nothing worse.
+do_unbind() {
+	n=0
+	while [ $n -lt "$1" ]; do
+		until_true 300 test -b $disk
+		/usr/bin/env fio --name=u --filename=$disk --direct=1 --ioengine=libaio --iodepth=32 --rw=randread --bs=16k \
+			--size=16m --time_based --runtime=300 --output=/tmp/fio.out &
+		pid=$!
+		until_true 300 busy 1 100
+		echo vbd-51712 >/sys/bus/xen/drivers/pvblk/unbind
+		! wait $pid || { echo "fio did not notice" >&2; exit 1; }
+		echo vbd-51712 >/sys/bus/xen/drivers/pvblk/bind
+		n=$((n + 1))
+	done
+	until_true 300 test -b $disk
+	dd if=$disk of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null
+}
+
+# fio goes on in the background; do_fio_end says how it went.
+do_fio() {
+	rm -f /tmp/fio.rc
+	(
+		rc=0
+		(verify --rw=randwrite --bsrange=4k-256k --iodepth=32 --size=16m --norandommap --verify_backlog=64 \
+			--time_based --runtime="$1") >/tmp/fio.text 2>&1 || rc=$?
+		echo $rc >/tmp/fio.rc
+	) </dev/null >/dev/null 2>&1 &
+	until_true 600 busy 5 100
+}
+
+do_fio_end() {
+	until_true 1200 test -s /tmp/fio.rc
+	[ "$(cat /tmp/fio.rc)" = 0 ] || { cat /tmp/fio.text; exit 1; }
+}
+
+# A guest whose kernel log tells of trouble has failed, whatever its programs say.
+do_sane() { # [what may be there]
+	! dmesg | grep -vE "${1:-^$}" | grep -E 'BUG:|WARNING:|Oops|Call Trace|blocked for more|I/O error|still in use|disk is disabled'
+}
+
+do_facts() {
+	cd /sys/block/xvda/pvblk
+	for f in *; do
+		printf '%s=%s ' "$f" "$(cat "$f")"
+	done
+	echo
+}
+
+word=$1
+shift
+"do_$word" "$@"
