@@ -46,7 +46,9 @@ image() { # NAME MB
 start() { # NAME DISK [MODULE PARAMETERS]
 	local name=$1 disk=$2
 
-	guest_create "$name" "$kind" --fio --mem 256 --vcpus "$vcpus" --append "$front" --file /root/pvblk.ko --file /root/pvblk-guest.sh \
+	# the lab's processor has no invariant TSC: Xen would emulate each time stamp
+	guest_create "$name" "$kind" --config 'tsc_mode="native"' --fio --mem 256 --vcpus "$vcpus" --append "$front" \
+		--file /root/pvblk.ko --file /root/pvblk-guest.sh \
 		--cmd "insmod /root/pvblk.ko ${3:-} && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
 	guest_wait "$name" || return
 	[ "$(guest_exec "$name" 'basename $(readlink /sys/bus/xen/devices/vbd-51712/driver)')" = pvblk ] || { echo "another driver has the disk" >&2; return 1; }
