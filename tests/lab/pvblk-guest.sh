@@ -60,20 +60,22 @@ do_verify() {
 	verify --rw=randwrite --bs=4k --iodepth=32 --numjobs=4 --size=6m --offset_increment=6m --group_reporting
 }
 
-# Readers come and go; between two of them the module can be unloaded.
+# The module can be unloaded once it has no disks (xenbus keeps it until then); its readers get errors.
 do_rmmod() {
 	n=0
 	while [ $n -lt "$1" ]; do
 		until_true 300 test -b $disk
-		dd if=$disk of=/dev/null bs=256k count=8 iflag=direct 2>/dev/null &
-		dd if=$disk of=/dev/null bs=4k count=100 iflag=direct 2>/dev/null &
-		until_true 300 rmmod pvblk 2>/dev/null
+		dd if=$disk of=/dev/null bs=256k iflag=direct 2>/dev/null &
+		dd if=$disk of=/dev/null bs=4k iflag=direct 2>/dev/null &
+		until_true 300 busy 1 20
+		echo vbd-51712 >/sys/bus/xen/drivers/pvblk/unbind
 		wait
+		until_true 300 rmmod pvblk
 		insmod /root/pvblk.ko
 		n=$((n + 1))
 	done
 	until_true 300 test -b $disk
-	dd if=$disk of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null
+	dd if=$disk of=/dev/null bs=1M count=8 iflag=direct
 }
 
 # Taken away under fio, which gets errors and nothing worse.
@@ -91,7 +93,7 @@ do_unbind() {
 		n=$((n + 1))
 	done
 	until_true 300 test -b $disk
-	dd if=$disk of=/dev/null bs=1M count=8 iflag=direct 2>/dev/null
+	dd if=$disk of=/dev/null bs=1M count=8 iflag=direct
 }
 
 # fio goes on in the background; do_fio_end says how it went.

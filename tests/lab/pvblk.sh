@@ -156,7 +156,7 @@ step_rounds() {
 	in_guest g sane
 }
 
-step_rmmod() { need && in_guest g rmmod "$rounds" && in_guest g sane; }
+step_rmmod() { need && in_guest g rmmod "$rounds" && in_guest g sane I/O; }
 
 step_unbind() { need && in_guest g unbind 5 && in_guest g sane I/O; }
 
@@ -194,6 +194,7 @@ for step; do
 		note "$step: FAILED"
 		for g in $(xl list | awk 'NR > 1 && $2 { print $1 }'); do
 			guest_tail "$g" 30
+			guest_exec "$g" 'dmesg | tail -n 20' >&2
 			guest_destroy "$g"
 		done
 		[ ! -e $log ] || tail -n 5 $log
