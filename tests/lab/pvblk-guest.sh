@@ -78,13 +78,13 @@ do_rmmod() {
 	dd if=$disk of=/dev/null bs=1M count=8 iflag=direct
 }
 
-# Taken away under fio, which gets errors and nothing worse.
+# Taken away under fio, which gets errors and nothing worse (and must not make a file where the disk was).
 do_unbind() {
 	n=0
 	while [ $n -lt "$1" ]; do
 		until_true 300 test -b $disk
 		/usr/bin/env fio --name=u --filename=$disk --direct=1 --ioengine=libaio --iodepth=32 --rw=randread --bs=16k \
-			--size=16m --time_based --runtime=300 --output=/tmp/fio.out &
+			--allow_file_create=0 --size=16m --time_based --runtime=300 --output=/tmp/fio.out &
 		pid=$!
 		until_true 300 busy 1 100
 		echo vbd-51712 >/sys/bus/xen/drivers/pvblk/unbind
