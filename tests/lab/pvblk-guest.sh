@@ -23,7 +23,8 @@ verify() { fio --verify=crc32c --verify_fatal=1 --do_verify=1 "$@"; }
 
 fields() { awk -v f="$1" '{ print $f }' $stat; }
 
-busy() { [ -e $stat ] && [ "$(fields "$1")" -gt "$2" ]; }
+# busy FIELD COUNT: so many more than when base was set to what the field said
+busy() { [ -e $stat ] && [ "$(fields "$1")" -gt $((base + $2)) ]; }
 
 # What is written raw is read again from the disk and not from a cache; prints its sum for dom0.
 do_raw() {
@@ -65,6 +66,7 @@ do_rmmod() {
 	n=0
 	while [ $n -lt "$1" ]; do
 		until_true 300 test -b $disk
+		base=$(fields 1)
 		dd if=$disk of=/dev/null bs=256k iflag=direct 2>/dev/null &
 		dd if=$disk of=/dev/null bs=4k iflag=direct 2>/dev/null &
 		until_true 300 busy 1 20
@@ -83,6 +85,7 @@ do_unbind() {
 	n=0
 	while [ $n -lt "$1" ]; do
 		until_true 300 test -b $disk
+		base=$(fields 1)
 		/usr/bin/env fio --name=u --filename=$disk --direct=1 --ioengine=libaio --iodepth=32 --rw=randread --bs=16k \
 			--allow_file_create=0 --size=16m --time_based --runtime=300 --output=/tmp/fio.out &
 		pid=$!
@@ -99,6 +102,7 @@ do_unbind() {
 # fio goes on in the background; do_fio_end says how it went.
 do_fio() {
 	rm -f /tmp/fio.rc
+	base=$(fields 5)
 	(
 		rc=0
 		(verify --rw=randwrite --bsrange=4k-256k --iodepth=32 --size=16m --norandommap --verify_backlog=64 \
