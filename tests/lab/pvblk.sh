@@ -32,7 +32,7 @@ disk() { # BACK VDEV ACCESS IMAGE [OPTIONS]
 	blkback)
 		loop=$(losetup -j "$4" | cut -d: -f1)
 		[ -n "$loop" ] || loop=$(losetup -f --show "$4") || return
-		echo "phy:$loop,$2,${3:0:1}"
+		echo "phy:$loop,$2,${3/rw/w}"
 		;;
 	qdisk) echo "format=raw,vdev=$2,access=$3,backendtype=qdisk,target=$4" ;;
 	esac
