@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef PVBLK_COMPAT_H
-#define PVBLK_COMPAT_H
+#ifndef PVB_COMPAT_H
+#define PVB_COMPAT_H
 /* Where the kernels we build on (6.1 and 6.12) differ, and nothing else. */
 #include <linux/version.h>
 #include <linux/blk-mq.h>
