@@ -100,13 +100,14 @@ static int indirect_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 
 static int bounce_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 {
+	u32 most = dev->bounce ? PVBLK_BOUNCE_PAGES : PVBLK_COPY_PAGES;
 	int rc = 0;
 
-	r->bounce = kvcalloc(PVBLK_BOUNCE_PAGES, sizeof(*r->bounce), GFP);
-	r->free_bounce = kvmalloc_array(PVBLK_BOUNCE_PAGES, sizeof(*r->free_bounce), GFP);
+	r->bounce = kvcalloc(most, sizeof(*r->bounce), GFP);
+	r->free_bounce = kvmalloc_array(most, sizeof(*r->free_bounce), GFP);
 	if (!r->bounce || !r->free_bounce)
 		return -ENOMEM;
-	for (r->nr_bounce = 0; r->nr_bounce < PVBLK_BOUNCE_PAGES; r->nr_bounce++) {
+	for (r->nr_bounce = 0; r->nr_bounce < most; r->nr_bounce++) {
 		rc = page_make(dev, &r->bounce[r->nr_bounce], false);
 		if (rc)
 			break;
@@ -330,7 +331,7 @@ int pvblk_start(struct pvblk_dev *dev)
 		r = &dev->rings[i];
 		if (dev->max_segs > PVBLK_DIRECT_SEGS)
 			rc = indirect_make(dev, r);
-		if (!rc && dev->bounce)
+		if (!rc)
 			rc = bounce_make(dev, r);
 	}
 	for (i = 0; i < dev->nr_rings && !rc; i++) {

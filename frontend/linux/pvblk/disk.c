@@ -127,6 +127,7 @@ SHOW(secure_discard, "%d", dev->limits.secure);
 SHOW(bounce, "%d", dev->bounce);
 SHOW(connected, "%d", !pvblk_dead(dev) && !test_bit(PVBLK_QUIESCED, &dev->flags));
 SHOW(responses, "%llu", sum(dev, offsetof(struct pvblk_ring, responses)));
+SHOW(copied, "%llu", sum(dev, offsetof(struct pvblk_ring, copied)));
 SHOW(notifies, "%llu", sum(dev, offsetof(struct pvblk_ring, notifies)));
 SHOW(events, "%llu", sum(dev, offsetof(struct pvblk_ring, events)));
 SHOW(spurious_events, "%llu", sum(dev, offsetof(struct pvblk_ring, spurious)));
@@ -142,6 +143,7 @@ static struct attribute *attrs[] = {
 	&dev_attr_bounce.attr,
 	&dev_attr_connected.attr,
 	&dev_attr_responses.attr,
+	&dev_attr_copied.attr,
 	&dev_attr_notifies.attr,
 	&dev_attr_events.attr,
 	&dev_attr_spurious_events.attr,

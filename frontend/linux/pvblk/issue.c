@@ -30,7 +30,15 @@ static bool refs_have(struct pvblk_ring *r, u32 n)
 	return true;
 }
 
-/* The request's memory as pieces that lie within pages, at most max of them; *bytes is what they hold. */
+/* What must not be granted itself.  The back end may never let go of a page.  A reference then keeps the page, but not
+ * an object of the slab allocator within it, nor a page that is counted elsewhere: that would be somebody else's soon,
+ * and the back end could still read and write it.  And a grant can not say where in a sector memory begins. */
+static bool must_copy(const struct bio_vec *bv)
+{
+	return PageSlab(bv->bv_page) || page_count(bv->bv_page) == 0 || (bv->bv_offset | bv->bv_len) % SECTOR_SIZE;
+}
+
+/* The request's memory as pieces that lie within pages, at most max of them; *bytes is what they hold.  0: copy it. */
 static u32 walk(struct pvblk_ring *r, struct request *rq, u32 max, u32 *bytes)
 {
 	struct pvblk_seg *last = NULL;
@@ -39,6 +47,8 @@ static u32 walk(struct pvblk_ring *r, struct request *rq, u32 max, u32 *bytes)
 	u32 n = 0, total = 0, over;
 
 	rq_for_each_segment(bv, rq, iter) {
+		if (must_copy(&bv))
+			return 0;
 		if (last && last->page == bv.bv_page && last->offset + last->len == bv.bv_offset) {
 			last->len += bv.bv_len;
 		} else {
@@ -145,23 +155,26 @@ static bool put_data(struct pvblk_ring *r, struct request *rq)
 	struct blkif_request req;
 	struct blkif_request_segment *table;
 	struct pvblk_shadow *sh;
-	u32 n, i, bytes, *refs;
+	u32 n = 0, i, bytes, *refs;
 
+	if (!bounce) {
+		n = walk(r, rq, r->dev->max_segs, &bytes);
+		bounce = n == 0;
+	}
 	if (bounce) {
 		bytes = min_t(u32, blk_rq_bytes(rq), min(r->dev->max_segs, r->nr_bounce) * PAGE_SIZE);
 		n = DIV_ROUND_UP(bytes, PAGE_SIZE);
 		if (n > r->nr_free_bounce)
 			return false;
-	} else {
-		n = walk(r, rq, r->dev->max_segs, &bytes);
-		if (!refs_have(r, n))
-			return false;
+	} else if (!refs_have(r, n)) {
+		return false;
 	}
 	if (n > PVBLK_DIRECT_SEGS && !r->indirect)
 		return false;
 
 	sh = shadow_take(r, rq, op, bytes);
 	sh->bounced = bounce;
+	r->copied += bounce;
 	sh->nr_refs = n;
 	memset(&req, 0, offsetof(struct blkif_request, u.rw.seg));
 	if (n > PVBLK_DIRECT_SEGS) {

@@ -5,8 +5,8 @@
  *
  * Trust    The back end may write anything into the rings at any time.  A response is copied once and its id is
  *          only looked up among our own shadows; the first lie makes the disk dead: one line in the log, all I/O
- *          fails, nothing more is read.  Memory is taken back by revoking, and what can not be revoked is never freed.
- *          With trusted=0 only pages of our own are ever granted, and data is copied through them.
+ *          fails, nothing more is read.  Memory is taken back by revoking, and what can not be revoked is never freed:
+ *          memory for which nobody could promise that is not granted, but copied.  With trusted=0 only pages of our own are ever granted, and data is copied through them.
  * Context  Everything that may wait (connecting, adding and removing the disk, resizing) is done by one work item
  *          per device, so none of it runs twice at a time and the xenwatch thread never waits for I/O.
  * Locks    dev->lock, then ring->lock.  dev->lock guards making and unmaking a connection and is never held while
@@ -34,6 +34,7 @@
 #define PVBLK_REF_BATCH     64u
 #define PVBLK_INDIRECT      64u    /* indirect requests of a ring under way at a time */
 #define PVBLK_BOUNCE_PAGES  512u   /* of a ring, when the back end is not trusted */
+#define PVBLK_COPY_PAGES    16u    /* and when it is: for memory that can not be granted */
 
 struct pvblk_dev;
 
@@ -86,7 +87,7 @@ struct pvblk_ring {
 	u16 *free_bounce;
 	u32 nr_bounce, nr_free_bounce;
 	struct pvblk_seg segs[PVBLK_MAX_SEGS];
-	u64 notifies, events, spurious, responses;
+	u64 notifies, events, spurious, responses, copied;
 
 	/* of the connection; only under dev->lock */
 	void *pages;

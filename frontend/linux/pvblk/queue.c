@@ -64,7 +64,8 @@ void pvblk_refs_give(struct pvblk_ring *r, u32 keep)
 }
 
 /* Revoke the request's pages.  Returns how many the back end still uses: Xen keeps those granted, and the kernel
- * keeps a reference to each until it can be revoked, so that nobody gets a page which the back end can reach. */
+ * keeps a reference to each until it can be revoked, so that nobody gets a page which the back end can reach.  A
+ * reference says nothing to the slab allocator: issue.c sees to it that no page of it is granted. */
 static u32 revoke(struct pvblk_ring *r, struct pvblk_shadow *sh)
 {
 	u32 *refs = pvblk_refs_of(sh), i, held = 0;
@@ -75,7 +76,7 @@ static u32 revoke(struct pvblk_ring *r, struct pvblk_shadow *sh)
 		return 0;
 	}
 	for (i = 0; i < sh->nr_refs; i++) {
-		if (held == 0 && gnttab_end_foreign_access_ref(refs[i])) {
+		if (gnttab_end_foreign_access_ref(refs[i])) {
 			r->refs[r->nr_refs++] = refs[i];
 			continue;
 		}
