@@ -19,6 +19,7 @@
 static int ring_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 {
 	unsigned int pages = 1u << dev->order;
+	struct pvblk_shadow *shadow;
 	u32 i;
 	int rc;
 
@@ -27,16 +28,21 @@ static int ring_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 		return rc;
 	r->nr_pages = pages;
 	pvb_ring_front_init(&r->ring, r->pages, pages * PAGE_SIZE, sizeof(struct blkif_request));
-	r->shadow = kvcalloc(r->ring.nr_slots, sizeof(*r->shadow), GFP);
+	shadow = kvcalloc(r->ring.nr_slots, sizeof(*shadow), GFP);
 	r->refs = kvmalloc_array(PVBLK_MAX_REFS, sizeof(*r->refs), GFP);
-	if (!r->shadow || !r->refs)
+	if (!shadow || !r->refs) {
+		kvfree(shadow);
 		return -ENOMEM;
-	for (i = 0; i < r->ring.nr_slots; i++) {
-		r->shadow[i].id = i;
-		r->shadow[i].next_free = i + 1;
 	}
+	for (i = 0; i < r->ring.nr_slots; i++) {
+		shadow[i].id = i;
+		shadow[i].next_free = i + 1;
+	}
+	spin_lock_irq(&r->lock);
+	r->shadow = shadow;
 	r->free_shadow = 0;
 	r->in_flight = 0;
+	spin_unlock_irq(&r->lock);
 
 	rc = xenbus_alloc_evtchn(dev->xdev, &r->port);
 	if (rc)
@@ -120,21 +126,25 @@ static int bounce_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 
 static void ring_drop(struct pvblk_dev *dev, struct pvblk_ring *r)
 {
+	struct pvblk_shadow *shadow;
 	struct pvblk_indirect *ind;
-	unsigned long flags;
 	int irq;
 	u32 i;
 
-	spin_lock_irqsave(&r->lock, flags);
+	/* pvblk_kill() looks through the shadows at any time */
+	spin_lock_irq(&r->lock);
 	r->live = false;
 	irq = r->irq;
 	r->irq = 0;
-	spin_unlock_irqrestore(&r->lock, flags);
+	shadow = r->shadow;
+	r->shadow = NULL;
+	WARN_ON_ONCE(r->in_flight);
+	r->in_flight = 0;
+	spin_unlock_irq(&r->lock);
 	if (irq) {
 		irq_set_affinity_hint(irq, NULL);
 		unbind_from_irqhandler(irq, r);
 	}
-	WARN_ON_ONCE(r->in_flight);
 	if (r->nr_pages)
 		xenbus_teardown_ring(&r->pages, r->nr_pages, r->page_refs);
 	r->nr_pages = 0;
@@ -150,11 +160,10 @@ static void ring_drop(struct pvblk_dev *dev, struct pvblk_ring *r)
 	kvfree(r->bounce);
 	kvfree(r->free_bounce);
 	kvfree(r->refs);
-	kvfree(r->shadow);
+	kvfree(shadow);
 	r->bounce = NULL;
 	r->free_bounce = NULL;
 	r->refs = NULL;
-	r->shadow = NULL;
 	r->claimed = 0;
 }
 
@@ -312,7 +321,9 @@ int pvblk_properties(struct pvblk_dev *dev)
 	l->discard = xenbus_read_unsigned(back, "feature-discard", 0);
 	l->secure = l->discard && xenbus_read_unsigned(back, "discard-secure", 0);
 	l->discard_granularity = xenbus_read_unsigned(back, "discard-granularity", 0);
-	if (l->discard_granularity == 0 || l->discard_granularity % l->logical_block)
+	/* the block layer rounds by masks */
+	if (!is_power_of_2(l->discard_granularity) || l->discard_granularity < l->logical_block ||
+	    l->discard_granularity > SZ_1G)
 		l->discard_granularity = l->physical_block;
 	l->discard_alignment = xenbus_read_unsigned(back, "discard-alignment", 0) % l->discard_granularity;
 

@@ -168,7 +168,7 @@ PVBLK_RELEASE(pvblk_release, disk)
 	struct pvblk_dev *dev = disk->private_data;
 
 	if (test_bit(PVBLK_CLOSING, &dev->flags) && disk_openers(disk) == 0)
-		pvblk_kick_work(dev);
+		pvblk_kick_disk(dev);
 }
 
 static int pvblk_getgeo(struct block_device *bdev, struct hd_geometry *geo)
@@ -247,12 +247,16 @@ int pvblk_disk_add(struct pvblk_dev *dev)
 
 void pvblk_disk_remove(struct pvblk_dev *dev)
 {
+	if (dev->added)
+		del_gendisk(dev->disk);
+}
+
+void pvblk_disk_free(struct pvblk_dev *dev)
+{
 	struct gendisk *disk = dev->disk;
 
 	if (!disk)
 		return;
-	if (dev->added)
-		del_gendisk(disk);
 	dev->added = false;
 	spin_lock_irq(&dev->disk_lock);
 	dev->disk = NULL;
@@ -262,9 +266,13 @@ void pvblk_disk_remove(struct pvblk_dev *dev)
 	blk_mq_free_tag_set(&dev->tags);
 }
 
-void pvblk_disk_relimit(struct pvblk_dev *dev)
+void pvblk_disk_relimit(struct pvblk_dev *dev, const struct pvblk_limits *had)
 {
-	int rc = pvblk_set_limits(dev->disk->queue, &dev->limits);
+	int rc = 0;
+
+	/* Only if need be: who changes limits by hand may hold them while waiting for requests that wait for us. */
+	if (memcmp(had, &dev->limits, sizeof(*had)))
+		rc = pvblk_set_limits(dev->disk->queue, &dev->limits);
 
 	/* what does not fit any more is issued in parts */
 	if (rc)
@@ -277,6 +285,5 @@ void pvblk_disk_resize(struct pvblk_dev *dev, u64 sectors)
 	dev->sectors = sectors;
 	if (get_capacity(dev->disk) == sectors)
 		return;
-	dev_info(&dev->xdev->dev, "%s: %llu sectors, had %llu\n", dev->name, sectors, (u64)get_capacity(dev->disk));
 	set_capacity_and_notify(dev->disk, sectors);
 }

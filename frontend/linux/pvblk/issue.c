@@ -237,8 +237,9 @@ static blk_status_t put(struct pvblk_ring *r, struct request *rq)
 	}
 	if (done)
 		return BLK_STS_OK;
-	/* what is missing comes back with a response; if none is due the kernel is out of grants: ask again later */
-	return r->in_flight ? BLK_STS_DEV_RESOURCE : BLK_STS_RESOURCE;
+	/* What is missing comes back with a response; if none is due the kernel is out of grants: ask again later.  So
+	 * for hardware queues that share a ring: only the end of its own requests surely starts a queue again. */
+	return r->in_flight && r->dev->nr_rings == r->dev->nr_hw_queues ? BLK_STS_DEV_RESOURCE : BLK_STS_RESOURCE;
 }
 
 static struct pvblk_ring *ring_of(struct blk_mq_hw_ctx *hctx)
@@ -246,7 +247,7 @@ static struct pvblk_ring *ring_of(struct blk_mq_hw_ctx *hctx)
 	struct pvblk_dev *dev = hctx->queue->queuedata;
 
 	/* the back end of a later connection may offer fewer rings than the disk has hardware queues */
-	return &dev->rings[hctx->queue_num % dev->nr_rings];
+	return &dev->rings[hctx->queue_num % READ_ONCE(dev->nr_rings)];
 }
 
 static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_queue_data *bd)
@@ -257,13 +258,19 @@ static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_que
 	blk_status_t rc;
 
 	blk_mq_start_request(rq);
-	if (req_op(rq) == REQ_OP_FLUSH && r->dev->flush_op == 0) {
+	spin_lock_irqsave(&r->lock, flags);
+	if (!r->live) {
+		/* between two connections: asked again once there is one */
+		rc = pvblk_dead(r->dev) ? BLK_STS_IOERR : BLK_STS_RESOURCE;
+	} else if (req_op(rq) == REQ_OP_FLUSH && r->dev->flush_op == 0) {
 		/* made for an earlier connection; this back end has no cache to flush */
+		push(r);
+		spin_unlock_irqrestore(&r->lock, flags);
 		blk_mq_end_request(rq, BLK_STS_OK);
 		return BLK_STS_OK;
+	} else {
+		rc = put(r, rq);
 	}
-	spin_lock_irqsave(&r->lock, flags);
-	rc = r->live ? put(r, rq) : BLK_STS_IOERR;
 	if (rc == BLK_STS_DEV_RESOURCE) {
 		r->starved = true;
 		blk_mq_stop_hw_queue(hctx);

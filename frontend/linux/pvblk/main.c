@@ -10,7 +10,8 @@
  *
  * After a restore or a migration the core sets us to Initialising; the disk stays, its requests wait for Connected
  * and are issued again.  Step by step this is done by a work item, which reads the states when it runs: only the
- * last change counts, and only one runs at a time.
+ * last change counts, and only one runs at a time.  A back end that comes and goes all the time is followed ever more
+ * slowly.
  */
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -35,16 +36,36 @@ bool pvblk_trusted = true;
 module_param_named(trusted, pvblk_trusted, bool, 0444);
 MODULE_PARM_DESC(trusted, "N: copy all data through pages that hold nothing else, for each disk (Y)");
 
-static struct workqueue_struct *wq;
+#define TRIES_AT_ONCE 3u         /* of so many connections in a row the next is made at once, */
+#define TRY_PAUSE_MAX 32u        /* then after twice the time each, up to so many seconds */
+#define TRY_LASTS     (60 * HZ)  /* who lasted so long does not count */
+#define RESIZE_EVERY  HZ         /* each is a line in the kernel's log */
+
+static struct workqueue_struct *wq, *disk_wq;
 
 /* A disk that is open outlives its device; its last user must not start work for what is gone. */
-void pvblk_kick_work(struct pvblk_dev *dev)
+static void work_in(struct pvblk_dev *dev, unsigned long delay)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&dev->disk_lock, flags);
 	if (!test_bit(PVBLK_REMOVED, &dev->flags))
-		queue_work(wq, &dev->work);
+		mod_delayed_work(wq, &dev->work, delay);
+	spin_unlock_irqrestore(&dev->disk_lock, flags);
+}
+
+void pvblk_kick_work(struct pvblk_dev *dev)
+{
+	work_in(dev, 0);
+}
+
+void pvblk_kick_disk(struct pvblk_dev *dev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->disk_lock, flags);
+	if (!test_bit(PVBLK_REMOVED, &dev->flags))
+		queue_work(disk_wq, &dev->disk_work);
 	spin_unlock_irqrestore(&dev->disk_lock, flags);
 }
 
@@ -62,7 +83,7 @@ void pvblk_dev_put(struct pvblk_dev *dev)
 	kref_put(&dev->ref, dev_free);
 }
 
-/* --- the steps; up to connect() under dev->lock ------------------------------------------------------- */
+/* --- the connection; under dev->lock ------------------------------------------------------------------ */
 
 static void failed(struct pvblk_dev *dev, int rc, const char *what)
 {
@@ -70,10 +91,24 @@ static void failed(struct pvblk_dev *dev, int rc, const char *what)
 	pvblk_kill(dev);
 }
 
+/* How long the next connection has to wait still. */
+static unsigned long too_soon(struct pvblk_dev *dev)
+{
+	unsigned long at;
+
+	if (time_after(jiffies, dev->tried + TRY_LASTS))
+		dev->tries = 0;
+	if (dev->tries < TRIES_AT_ONCE)
+		return 0;
+	at = dev->tried + min(1u << min(dev->tries - TRIES_AT_ONCE, 10u), TRY_PAUSE_MAX) * HZ;
+	return time_before(jiffies, at) ? at - jiffies : 0;
+}
+
 /* A device that was closed begins anew when its driver is bound again, or its back end comes back. */
 static void begin(struct pvblk_dev *dev, enum xenbus_state back)
 {
 	struct xenbus_device *xdev = dev->xdev;
+	unsigned long wait;
 	int rc;
 
 	if (test_bit(PVBLK_LIED, &dev->flags))
@@ -88,6 +123,13 @@ static void begin(struct pvblk_dev *dev, enum xenbus_state back)
 	}
 	if (xdev->state != XenbusStateInitialising || back != XenbusStateInitWait || pvblk_dead(dev))
 		return;
+	wait = too_soon(dev);
+	if (wait) {
+		work_in(dev, wait);
+		return;
+	}
+	dev->tries++;
+	dev->tried = jiffies;
 	rc = pvblk_setup(dev);
 	if (rc) {
 		failed(dev, rc, "no rings for the back end");
@@ -98,36 +140,31 @@ static void begin(struct pvblk_dev *dev, enum xenbus_state back)
 }
 
 /* The disk is there from an earlier connection: what waits goes on. */
-static void reconnected(struct pvblk_dev *dev)
+static void reconnected(struct pvblk_dev *dev, const struct pvblk_limits *had)
 {
-	struct request_queue *q = dev->disk->queue;
-
-	pvblk_disk_relimit(dev);
+	pvblk_disk_relimit(dev, had);
 	xenbus_switch_state(dev->xdev, XenbusStateConnected);
-	if (!test_and_clear_bit(PVBLK_QUIESCED, &dev->flags))
-		return;
-	blk_mq_unquiesce_queue(q);
-	blk_mq_kick_requeue_list(q);
-	blk_mq_start_stopped_hw_queues(q, true);
+	pvblk_go_on(dev);
 }
 
-/* True: the disk is to be added. */
-static bool connect(struct pvblk_dev *dev)
+static void connect(struct pvblk_dev *dev)
 {
+	struct pvblk_limits had;
 	bool again = dev->disk;
 	int rc;
 
+	memcpy(&had, &dev->limits, sizeof(had));
 	rc = pvblk_properties(dev);
 	if (rc) {
 		failed(dev, rc, "what the back end says of the disk can not be used");
-		return false;
+		return;
 	}
 	if (!again) {
 		if (list_empty(&dev->names))
 			rc = pvblk_disk_name(dev);
 		if (rc) {
 			failed(dev, rc, "no name for the disk");
-			return false;
+			return;
 		}
 		rc = pvblk_disk_make(dev);
 	}
@@ -135,15 +172,89 @@ static bool connect(struct pvblk_dev *dev)
 		rc = pvblk_start(dev);
 	if (rc) {
 		failed(dev, rc, "no memory for the disk");
-		return false;
+		return;
 	}
 	if (again) {
-		reconnected(dev);
-		return false;
+		reconnected(dev, &had);
+		return;
 	}
 	xenbus_switch_state(dev->xdev, XenbusStateConnected);
-	return true;
+	set_bit(PVBLK_ADD, &dev->flags);
+	pvblk_kick_disk(dev);
 }
+
+static void resize(struct pvblk_dev *dev)
+{
+	unsigned long next = dev->resized + RESIZE_EVERY;
+	u64 sectors;
+
+	if (pvblk_read_sectors(dev, &sectors) || sectors == get_capacity(dev->disk))
+		return;
+	if (dev->resized && time_before(jiffies, next)) {
+		work_in(dev, next - jiffies);
+		return;
+	}
+	dev->resized = jiffies ?: 1;
+	pvblk_disk_resize(dev, sectors);
+}
+
+static void tell_lie(struct pvblk_dev *dev)
+{
+	if (!test_bit(PVBLK_LIED, &dev->flags) || dev->told_lie)
+		return;
+	smp_rmb(); /* the bit before the text: pairs with lie() */
+	dev->told_lie = true;
+	pvblk_kill(dev);
+	xenbus_dev_fatal(dev->xdev, -EPROTO, "%s; the disk is disabled", dev->lie);
+}
+
+static void step(struct work_struct *work)
+{
+	struct pvblk_dev *dev = container_of(to_delayed_work(work), struct pvblk_dev, work);
+	struct xenbus_device *xdev = dev->xdev;
+	enum xenbus_state back;
+	bool close = false;
+
+	mutex_lock(&dev->lock);
+	tell_lie(dev);
+	back = xenbus_read_driver_state(dev->otherend);
+	switch (back) {
+	case XenbusStateInitWait:
+		begin(dev, back);
+		break;
+	case XenbusStateConnected:
+		if (xdev->state == XenbusStateInitialised)
+			connect(dev);
+		/* it may have wanted to go, and does not any more */
+		clear_bit(PVBLK_CLOSE, &dev->flags);
+		clear_bit(PVBLK_CLOSING, &dev->flags);
+		if (xdev->state == XenbusStateConnected && dev->added && !pvblk_dead(dev))
+			resize(dev);
+		break;
+	case XenbusStateClosing:
+		close = xdev->state != XenbusStateClosed;
+		break;
+	case XenbusStateClosed:
+		if (dev->rebind) {
+			begin(dev, back);
+			break;
+		}
+		close = xdev->state != XenbusStateClosed && xdev->state != XenbusStateInitialising;
+		/* nobody will answer */
+		if (close && dev->disk)
+			pvblk_kill(dev);
+		break;
+	default:
+		break;
+	}
+	if (close) {
+		set_bit(PVBLK_CLOSE, &dev->flags);
+		pvblk_kick_disk(dev);
+	}
+	mutex_unlock(&dev->lock);
+}
+
+/* --- the disk; dev->lock is not held ------------------------------------------------------------------ */
 
 static void announce(struct pvblk_dev *dev)
 {
@@ -174,72 +285,38 @@ static void unplug(struct pvblk_dev *dev)
 	/* what waits for a new connection would wait for ever */
 	if (test_bit(PVBLK_QUIESCED, &dev->flags))
 		pvblk_kill(dev);
+	if (dev->added && pvblk_dead(dev))
+		blk_mark_disk_dead(dev->disk);
 	pvblk_disk_remove(dev);
 	mutex_lock(&dev->lock);
+	pvblk_disk_free(dev);
 	pvblk_teardown(dev);
+	/* After a restore meanwhile it was not this back end that wanted to go: begin anew with it. */
+	if (!test_and_clear_bit(PVBLK_CLOSE, &dev->flags))
+		dev->rebind = true;
 	if (dev->xdev->state != XenbusStateClosed)
 		xenbus_frontend_closed(dev->xdev);
 	mutex_unlock(&dev->lock);
+	pvblk_kick_work(dev);
 }
 
-static void tell_lie(struct pvblk_dev *dev)
+static void disk_step(struct work_struct *work)
 {
-	if (!test_bit(PVBLK_LIED, &dev->flags) || dev->told_lie)
-		return;
-	dev->told_lie = true;
-	pvblk_kill(dev);
-	xenbus_dev_fatal(dev->xdev, -EPROTO, "%s", dev->lie);
-}
+	struct pvblk_dev *dev = container_of(work, struct pvblk_dev, disk_work);
 
-static void step(struct work_struct *work)
-{
-	struct pvblk_dev *dev = container_of(work, struct pvblk_dev, work);
-	struct xenbus_device *xdev = dev->xdev;
-	bool add = false, close = false;
-	enum xenbus_state back;
-	u64 sectors;
-
-	mutex_lock(&dev->lock);
-	tell_lie(dev);
-	back = xenbus_read_driver_state(dev->otherend);
-	switch (back) {
-	case XenbusStateInitWait:
-		begin(dev, back);
-		break;
-	case XenbusStateConnected:
-		if (xdev->state == XenbusStateInitialised)
-			add = connect(dev);
-		if (xdev->state == XenbusStateConnected && dev->added && pvblk_read_sectors(dev, &sectors) == 0)
-			pvblk_disk_resize(dev, sectors);
-		break;
-	case XenbusStateClosing:
-		close = xdev->state != XenbusStateClosed;
-		break;
-	case XenbusStateClosed:
-		if (dev->rebind) {
-			begin(dev, back);
-			break;
-		}
-		close = xdev->state != XenbusStateClosed && xdev->state != XenbusStateInitialising;
-		if (close && dev->disk)
-			pvblk_kill(dev);
-		break;
-	default:
-		break;
-	}
-	mutex_unlock(&dev->lock);
-
-	if (add) {
+	if (test_and_clear_bit(PVBLK_ADD, &dev->flags) && dev->disk) {
 		announce(dev);
 		if (pvblk_disk_add(dev)) {
+			mutex_lock(&dev->lock);
 			failed(dev, -EIO, "the disk could not be added");
-			pvblk_disk_remove(dev);
+			pvblk_disk_free(dev);
+			mutex_unlock(&dev->lock);
 		}
+		/* what has changed meanwhile */
+		pvblk_kick_work(dev);
 	}
-	if (!close || (dev->disk && !pvblk_dead(dev) && in_use(dev)))
+	if (!test_bit(PVBLK_CLOSE, &dev->flags) || (dev->disk && !pvblk_dead(dev) && in_use(dev)))
 		return;
-	if (dev->added && pvblk_dead(dev))
-		blk_mark_disk_dead(dev->disk);
 	unplug(dev);
 }
 
@@ -249,12 +326,8 @@ static void otherend_changed(struct xenbus_device *xdev, enum xenbus_state back)
 {
 	struct pvblk_dev *dev = dev_get_drvdata(&xdev->dev);
 
-	if (!dev)
-		return;
-	/* nobody will answer; the work item may be waiting for just that */
-	if (back == XenbusStateClosed && (xdev->state == XenbusStateConnected || xdev->state == XenbusStateClosing))
-		pvblk_kill(dev);
-	pvblk_kick_work(dev);
+	if (dev)
+		pvblk_kick_work(dev);
 }
 
 /* A CD of an HVM guest is the emulated one; and without unplug its disks may be as well. */
@@ -291,7 +364,8 @@ static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
 	kref_init(&dev->ref);
 	mutex_init(&dev->lock);
 	spin_lock_init(&dev->disk_lock);
-	INIT_WORK(&dev->work, step);
+	INIT_DELAYED_WORK(&dev->work, step);
+	INIT_WORK(&dev->disk_work, disk_step);
 	INIT_LIST_HEAD(&dev->names);
 	dev->xdev = xdev;
 	dev->max_rings = min(pvblk_max_queues ?: num_possible_cpus(), num_possible_cpus());
@@ -327,11 +401,15 @@ static void remove(struct xenbus_device *xdev)
 	/* who still has it open goes on asking for ever, and without a back end nothing would end */
 	if (!served || open || test_bit(PVBLK_QUIESCED, &dev->flags))
 		pvblk_kill(dev);
-	cancel_work_sync(&dev->work);
+	cancel_delayed_work_sync(&dev->work);
+	cancel_work_sync(&dev->disk_work);
+	if (test_bit(PVBLK_LIED, &dev->flags) && !dev->told_lie)
+		dev_err(&xdev->dev, "%s\n", dev->lie);
 	if (dev->added && pvblk_dead(dev))
 		blk_mark_disk_dead(dev->disk);
 	pvblk_disk_remove(dev);
 	mutex_lock(&dev->lock);
+	pvblk_disk_free(dev);
 	pvblk_teardown(dev);
 	mutex_unlock(&dev->lock);
 	pvblk_disk_unname(dev);
@@ -344,21 +422,27 @@ static int resume(struct xenbus_device *xdev)
 	struct pvblk_dev *dev = dev_get_drvdata(&xdev->dev);
 	char *otherend = kstrdup(xdev->otherend, GFP_NOIO);
 
-	if (!otherend)
-		return -ENOMEM;
 	mutex_lock(&dev->lock);
-	kfree(dev->otherend);
-	dev->otherend = otherend;
-	dev->stale = true;
-	if (dev->disk && !pvblk_dead(dev)) {
-		if (!test_and_set_bit(PVBLK_QUIESCED, &dev->flags))
-			blk_mq_quiesce_queue(dev->disk->queue);
-		pvblk_recall(dev);
+	if (otherend) {
+		kfree(dev->otherend);
+		dev->otherend = otherend;
+	} else {
+		/* the old one's answers will not come */
+		pvblk_kill(dev);
 	}
+	dev->stale = true;
+	dev->tries = 0;
+	/* it was another back end that wanted to go */
+	clear_bit(PVBLK_CLOSE, &dev->flags);
+	clear_bit(PVBLK_CLOSING, &dev->flags);
+	dev->told_busy = false;
+	pvblk_hold(dev);
+	if (!pvblk_dead(dev))
+		pvblk_recall(dev);
 	pvblk_teardown(dev);
 	mutex_unlock(&dev->lock);
 	pvblk_kick_work(dev);
-	return 0;
+	return otherend ? 0 : -ENOMEM;
 }
 
 /* Who waits for a root file system waits until its disk is there. */
@@ -381,6 +465,14 @@ static struct xenbus_driver driver = {
 	.otherend_changed = otherend_changed,
 };
 
+static void destroy_queues(void)
+{
+	if (wq)
+		destroy_workqueue(wq);
+	if (disk_wq)
+		destroy_workqueue(disk_wq);
+}
+
 static int __init pvblk_init(void)
 {
 	int rc;
@@ -389,13 +481,13 @@ static int __init pvblk_init(void)
 		return -ENODEV;
 	pvblk_max_order = min(pvblk_max_order, PVBLK_MAX_ORDER);
 	pvblk_max_segs = clamp(pvblk_max_segs, PVBLK_DIRECT_SEGS, PVBLK_MAX_SEGS);
-	/* reclaim: it is on the way of memory that is written out to be freed */
-	wq = alloc_workqueue("pvblk", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!wq)
-		return -ENOMEM;
-	rc = xenbus_register_frontend(&driver);
+	/* reclaim: it is on the way of memory that is written out to be freed.  Freezable: a connection that is half made
+	 * when the guest is suspended would be published by who comes to life with another back end. */
+	wq = alloc_workqueue("pvblk", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 0);
+	disk_wq = alloc_workqueue("pvblk-disk", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	rc = wq && disk_wq ? xenbus_register_frontend(&driver) : -ENOMEM;
 	if (rc)
-		destroy_workqueue(wq);
+		destroy_queues();
 	return rc;
 }
 module_init(pvblk_init);
@@ -403,7 +495,7 @@ module_init(pvblk_init);
 static void __exit pvblk_exit(void)
 {
 	xenbus_unregister_driver(&driver);
-	destroy_workqueue(wq);
+	destroy_queues();
 }
 module_exit(pvblk_exit);
 

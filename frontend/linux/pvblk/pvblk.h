@@ -7,10 +7,12 @@
  *          only looked up among our own shadows; the first lie makes the disk dead: one line in the log, all I/O
  *          fails, nothing more is read.  Memory is taken back by revoking, and what can not be revoked is never freed:
  *          memory for which nobody could promise that is not granted, but copied.  With trusted=0 only pages of our own are ever granted, and data is copied through them.
- * Context  Everything that may wait (connecting, adding and removing the disk, resizing) is done by one work item
- *          per device, so none of it runs twice at a time and the xenwatch thread never waits for I/O.
- * Locks    dev->lock, then ring->lock.  dev->lock guards making and unmaking a connection and is never held while
- *          waiting for I/O; ring->lock guards all else of a ring and is taken in interrupts.
+ * Context  A device has two work items, so that nothing runs twice at a time and the xenwatch thread never waits for
+ *          I/O.  One makes and unmakes connections; it never waits for I/O either, as it may be what I/O waits for,
+ *          and it does not run while the guest is suspended.  The other adds the disk and removes it, which is I/O.
+ * Locks    dev->lock, then ring->lock or disk_lock, which are taken in interrupts.  dev->lock guards making and
+ *          unmaking a connection and the disk's pointer, and is never held while waiting for I/O; ring->lock guards
+ *          all else of a ring.
  * Life     dev has a reference for xenbus and one for the disk, which outlives the device while it is open.
  */
 #include <linux/blk-mq.h>
@@ -107,24 +109,31 @@ struct pvblk_rq {
 struct pvblk_dev {
 	struct kref ref;
 	struct xenbus_device *xdev;     /* not after remove */
-	struct work_struct work;
+	struct delayed_work work;       /* the connection */
+	struct work_struct disk_work;   /* the disk */
 	struct mutex lock;
 	unsigned long flags;
 #define PVBLK_DEAD       0              /* lied, or gone: all I/O fails */
 #define PVBLK_CLOSING    1              /* the back end wants to go: no new opens */
 #define PVBLK_QUIESCED   2              /* no connection: requests wait */
-#define PVBLK_LIED       3              /* dead for good, see lie */
-#define PVBLK_REMOVED    4              /* no work item any more; set under disk_lock */
+#define PVBLK_LYING      3              /* has lied; */
+#define PVBLK_LIED       4              /* and lie says how: dead for good */
+#define PVBLK_REMOVED    5              /* no work item any more; set under disk_lock */
+#define PVBLK_ADD        6              /* asks the disk's work item to add it, */
+#define PVBLK_CLOSE      7              /* or to remove it, if nobody uses it */
 	char *otherend;                 /* the back end's directory; our copy, as xenbus changes its own in a resume */
 	bool rebind;                    /* we, or another driver, were closed on this device before */
 	bool stale;                     /* our directory has keys of an earlier connection */
 	bool told_busy, told_lie;
+	unsigned int tries;             /* connections in a row that did not last, */
+	unsigned long tried;            /* and when the last of them was begun */
+	unsigned long resized;
 
 	char name[DISK_NAME_LEN];
 	struct list_head names;
 	struct blk_mq_tag_set tags;
 	spinlock_t disk_lock;           /* for who looks at disk without being the work item */
-	struct gendisk *disk;           /* until closed */
+	struct gendisk *disk;           /* until closed; changes under dev->lock and disk_lock */
 	bool added;
 	unsigned int nr_hw_queues;      /* of the disk: as the first connection had it */
 
@@ -134,7 +143,7 @@ struct pvblk_dev {
 	u64 sectors;
 	struct pvblk_limits limits;
 	struct pvblk_ring *rings;       /* max_rings of them */
-	char lie[96];                   /* what it was, when PVBLK_LIED */
+	char lie[128];                  /* what it was, when PVBLK_LIED */
 };
 
 static inline struct pvblk_rq *pvblk_rq_of(struct request *rq)
@@ -156,6 +165,7 @@ static inline bool pvblk_dead(const struct pvblk_dev *dev)
 extern unsigned int pvblk_max_queues, pvblk_max_order, pvblk_max_segs;
 extern bool pvblk_trusted;
 void pvblk_kick_work(struct pvblk_dev *dev);
+void pvblk_kick_disk(struct pvblk_dev *dev);
 void pvblk_dev_put(struct pvblk_dev *dev);
 
 /* connect.c: call under dev->lock, may sleep.  0 or -errno; what was made before a failure is unmade by teardown. */
@@ -173,14 +183,17 @@ void pvblk_complete(struct request *rq);
 irqreturn_t pvblk_interrupt(int irq, void *arg);
 void pvblk_refs_give(struct pvblk_ring *r, u32 keep);   /* back to the kernel, all but keep of the unused */
 void pvblk_kill(struct pvblk_dev *dev);                 /* dead from here on; fails what is in flight.  Any context. */
-void pvblk_recall(struct pvblk_dev *dev);               /* what is in flight waits for the next connection */
+void pvblk_hold(struct pvblk_dev *dev);                 /* requests wait from here on, if there is a disk, */
+void pvblk_recall(struct pvblk_dev *dev);               /* also those in flight, */
+void pvblk_go_on(struct pvblk_dev *dev);                /* and are issued again */
 
 /* disk.c */
 int pvblk_disk_name(struct pvblk_dev *dev);
 void pvblk_disk_unname(struct pvblk_dev *dev);
 int pvblk_disk_make(struct pvblk_dev *dev);             /* before the rings are live; does no I/O */
 int pvblk_disk_add(struct pvblk_dev *dev);              /* reads partitions */
-void pvblk_disk_remove(struct pvblk_dev *dev);          /* waits for what is in flight */
-void pvblk_disk_relimit(struct pvblk_dev *dev);
+void pvblk_disk_remove(struct pvblk_dev *dev);          /* what pvblk_disk_add() did; waits for what is in flight */
+void pvblk_disk_free(struct pvblk_dev *dev);            /* call under dev->lock */
+void pvblk_disk_relimit(struct pvblk_dev *dev, const struct pvblk_limits *had);
 void pvblk_disk_resize(struct pvblk_dev *dev, u64 sectors);
 #endif

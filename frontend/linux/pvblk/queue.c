@@ -122,20 +122,23 @@ static void copy_back(struct pvblk_ring *r, struct pvblk_shadow *sh)
 
 /* --- responses ---------------------------------------------------------------------------------------- */
 
-/* The first lie of a device is kept and told; there may be more on other rings at the same time. */
+/* The first lie of a device is kept, and told by its work item; there may be more on other rings at the same time. */
 __printf(2, 3)
 static void lie(struct pvblk_ring *r, const char *fmt, ...)
 {
 	struct pvblk_dev *dev = r->dev;
 	va_list ap;
+	int n;
 
 	r->live = false;
-	if (test_and_set_bit(PVBLK_LIED, &dev->flags))
+	if (test_and_set_bit(PVBLK_LYING, &dev->flags))
 		return;
+	n = scnprintf(dev->lie, sizeof(dev->lie), "%s: ring %u: ", dev->name, r->nr);
 	va_start(ap, fmt);
-	vsnprintf(dev->lie, sizeof(dev->lie), fmt, ap);
+	vsnprintf(dev->lie + n, sizeof(dev->lie) - n, fmt, ap);
 	va_end(ap);
-	dev_err_ratelimited(&dev->xdev->dev, "%s: ring %u: %s; the disk is disabled\n", dev->name, r->nr, dev->lie);
+	smp_mb__before_atomic(); /* the text before the bit: pairs with tell_lie() */
+	set_bit(PVBLK_LIED, &dev->flags);
 }
 
 static blk_status_t status_of(struct pvblk_ring *r, const struct pvblk_shadow *sh, s16 status)
@@ -294,6 +297,31 @@ void pvblk_kill(struct pvblk_dev *dev)
 	spin_unlock_irqrestore(&dev->disk_lock, flags);
 }
 
+/* Not waiting for who is issuing requests just now: what finds its ring dead, and the device not, is kept as well. */
+void pvblk_hold(struct pvblk_dev *dev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->disk_lock, flags);
+	/* as pvblk_kill() looks after us under the lock, it is not held for ever */
+	if (dev->disk && !pvblk_dead(dev) && !test_and_set_bit(PVBLK_QUIESCED, &dev->flags))
+		blk_mq_quiesce_queue_nowait(dev->disk->queue);
+	spin_unlock_irqrestore(&dev->disk_lock, flags);
+}
+
+void pvblk_go_on(struct pvblk_dev *dev)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&dev->disk_lock, flags);
+	if (dev->disk && test_and_clear_bit(PVBLK_QUIESCED, &dev->flags)) {
+		blk_mq_unquiesce_queue(dev->disk->queue);
+		blk_mq_kick_requeue_list(dev->disk->queue);
+		blk_mq_start_stopped_hw_queues(dev->disk->queue, true);
+	}
+	spin_unlock_irqrestore(&dev->disk_lock, flags);
+}
+
 void pvblk_recall(struct pvblk_dev *dev)
 {
 	struct pvblk_rq *p, *next;
@@ -307,4 +335,7 @@ void pvblk_recall(struct pvblk_dev *dev)
 		next = p->next;
 		blk_mq_requeue_request(blk_mq_rq_from_pdu(p), false);
 	}
+	/* killed meanwhile: who did it may not have seen these */
+	if (pvblk_dead(dev))
+		pvblk_kill(dev);
 }
