@@ -208,6 +208,7 @@ int pvblk_disk_make(struct pvblk_dev *dev)
 	dev->tags.queue_depth = dev->rings[0].ring.nr_slots;
 	dev->tags.numa_node = NUMA_NO_NODE;
 	dev->tags.cmd_size = sizeof(struct pvblk_rq);
+	dev->tags.timeout = pvblk_ask_after * HZ;
 	/* the back end has a scheduler below it; sorting here costs instructions and gains nothing */
 	dev->tags.flags = BLK_MQ_F_SHOULD_MERGE | BLK_MQ_F_NO_SCHED_BY_DEFAULT;
 	rc = blk_mq_alloc_tag_set(&dev->tags);

@@ -92,6 +92,7 @@ static void fill_bounce(struct pvblk_ring *r, struct request *rq, const u32 *pag
 static struct pvblk_shadow *shadow_take(struct pvblk_ring *r, struct request *rq, u8 op, u32 bytes)
 {
 	struct pvblk_shadow *sh = &r->shadow[r->free_shadow];
+	struct pvblk_rq *p = pvblk_rq_of(rq);
 
 	r->free_shadow = sh->next_free;
 	sh->id += 1ull << 32;   /* an answer to the last user of this slot is not one to this */
@@ -102,8 +103,20 @@ static struct pvblk_shadow *shadow_take(struct pvblk_ring *r, struct request *rq
 	sh->bounced = false;
 	sh->indirect = NULL;
 	r->in_flight++;
-	pvblk_rq_of(rq)->bytes = bytes;
+	p->bytes = bytes;
+	p->slot = sh - r->shadow;
+	p->since = jiffies;
 	return sh;
+}
+
+const char *pvblk_op_name(u8 op)
+{
+	static const char * const names[] = {
+		[BLKIF_OP_READ] = "read", [BLKIF_OP_WRITE] = "write", [BLKIF_OP_WRITE_BARRIER] = "barrier",
+		[BLKIF_OP_FLUSH_DISKCACHE] = "flush", [BLKIF_OP_DISCARD] = "discard",
+	};
+
+	return op < ARRAY_SIZE(names) && names[op] ? names[op] : "?";
 }
 
 static void put_simple(struct pvblk_ring *r, struct request *rq)
@@ -303,8 +316,15 @@ void pvblk_complete(struct request *rq)
 	blk_mq_end_request(rq, p->status);
 }
 
+/* The block layer asks after tags.timeout, and then again and again. */
+static enum blk_eh_timer_return timed_out(struct request *rq)
+{
+	return pvblk_overdue(ring_of(rq->mq_hctx), rq) ? BLK_EH_RESET_TIMER : BLK_EH_DONE;
+}
+
 const struct blk_mq_ops pvblk_mq_ops = {
 	.queue_rq = queue_rq,
 	.commit_rqs = commit_rqs,
 	.complete = pvblk_complete,
+	.timeout = timed_out,
 };

@@ -32,6 +32,14 @@ unsigned int pvblk_max_segs = PVBLK_MAX_SEGS;
 module_param_named(max_segments, pvblk_max_segs, uint, 0444);
 MODULE_PARM_DESC(max_segments, "most pages of a request (11 to 256, 256)");
 
+unsigned int pvblk_ask_after = 30;
+module_param_named(ask_after, pvblk_ask_after, uint, 0444);
+MODULE_PARM_DESC(ask_after, "seconds without an answer after which the back end is asked again (1 to 3600, 30)");
+
+unsigned int pvblk_fail_after;
+module_param_named(fail_after, pvblk_fail_after, uint, 0644);
+MODULE_PARM_DESC(fail_after, "seconds without an answer after which the disk is given up (0: never)");
+
 bool pvblk_trusted = true;
 module_param_named(trusted, pvblk_trusted, bool, 0444);
 MODULE_PARM_DESC(trusted, "N: copy all data through pages that hold nothing else, for each disk (Y)");
@@ -282,6 +290,7 @@ static bool in_use(struct pvblk_dev *dev)
 
 static void unplug(struct pvblk_dev *dev)
 {
+	set_bit(PVBLK_LEAVING, &dev->flags);
 	/* what waits for a new connection would wait for ever */
 	if (test_bit(PVBLK_QUIESCED, &dev->flags))
 		pvblk_kill(dev);
@@ -290,6 +299,7 @@ static void unplug(struct pvblk_dev *dev)
 	pvblk_disk_remove(dev);
 	mutex_lock(&dev->lock);
 	pvblk_disk_free(dev);
+	clear_bit(PVBLK_LEAVING, &dev->flags);
 	pvblk_teardown(dev);
 	/* After a restore meanwhile it was not this back end that wanted to go: begin anew with it. */
 	if (!test_and_clear_bit(PVBLK_CLOSE, &dev->flags))
@@ -383,6 +393,7 @@ static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
 	/* a driver was here before, and closed the device */
 	dev->rebind = xdev->state == XenbusStateClosed;
 	dev_set_drvdata(&xdev->dev, dev);
+	pvblk_debug_add(dev);
 	return 0;
 }
 
@@ -394,9 +405,11 @@ static void remove(struct xenbus_device *xdev)
 	unsigned long flags;
 	bool open;
 
+	pvblk_debug_remove(dev);
 	spin_lock_irqsave(&dev->disk_lock, flags);
 	open = dev->disk && disk_openers(dev->disk);
 	set_bit(PVBLK_REMOVED, &dev->flags);
+	set_bit(PVBLK_LEAVING, &dev->flags);
 	spin_unlock_irqrestore(&dev->disk_lock, flags);
 	/* who still has it open goes on asking for ever, and without a back end nothing would end */
 	if (!served || open || test_bit(PVBLK_QUIESCED, &dev->flags))
@@ -480,14 +493,18 @@ static int __init pvblk_init(void)
 	if (!xen_domain() || !xen_has_pv_disk_devices())
 		return -ENODEV;
 	pvblk_max_order = min(pvblk_max_order, PVBLK_MAX_ORDER);
+	pvblk_ask_after = clamp(pvblk_ask_after, 1u, 3600u);
 	pvblk_max_segs = clamp(pvblk_max_segs, PVBLK_DIRECT_SEGS, PVBLK_MAX_SEGS);
 	/* reclaim: it is on the way of memory that is written out to be freed.  Freezable: a connection that is half made
 	 * when the guest is suspended would be published by who comes to life with another back end. */
 	wq = alloc_workqueue("pvblk", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 0);
 	disk_wq = alloc_workqueue("pvblk-disk", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	pvblk_debug_init();
 	rc = wq && disk_wq ? xenbus_register_frontend(&driver) : -ENOMEM;
-	if (rc)
+	if (rc) {
+		pvblk_debug_exit();
 		destroy_queues();
+	}
 	return rc;
 }
 module_init(pvblk_init);
@@ -495,6 +512,7 @@ module_init(pvblk_init);
 static void __exit pvblk_exit(void)
 {
 	xenbus_unregister_driver(&driver);
+	pvblk_debug_exit();
 	destroy_queues();
 }
 module_exit(pvblk_exit);

@@ -38,6 +38,7 @@
 #define PVBLK_BOUNCE_PAGES  512u   /* of a ring, when the back end is not trusted */
 #define PVBLK_COPY_PAGES    16u    /* and when it is: for memory that can not be granted */
 
+struct dentry;
 struct pvblk_dev;
 
 /* A page of ours, granted for as long as the connection lives. */
@@ -103,6 +104,8 @@ struct pvblk_ring {
 struct pvblk_rq {
 	struct pvblk_rq *next;          /* in a list of finished ones */
 	u32 bytes;                      /* finished; the rest of the request is issued again */
+	u32 slot;
+	unsigned long since;            /* issued, in jiffies */
 	blk_status_t status;
 };
 
@@ -121,6 +124,8 @@ struct pvblk_dev {
 #define PVBLK_REMOVED    5              /* no work item any more; set under disk_lock */
 #define PVBLK_ADD        6              /* asks the disk's work item to add it, */
 #define PVBLK_CLOSE      7              /* or to remove it, if nobody uses it */
+#define PVBLK_LEAVING    8              /* it is being removed: who does not answer now is not waited for */
+#define PVBLK_LATE       9              /* an answer is overdue, and the log says so */
 	char *otherend;                 /* the back end's directory; our copy, as xenbus changes its own in a resume */
 	bool rebind;                    /* we, or another driver, were closed on this device before */
 	bool stale;                     /* our directory has keys of an earlier connection */
@@ -143,6 +148,7 @@ struct pvblk_dev {
 	u64 sectors;
 	struct pvblk_limits limits;
 	struct pvblk_ring *rings;       /* max_rings of them */
+	struct dentry *debug;
 	char lie[128];                  /* what it was, when PVBLK_LIED */
 };
 
@@ -163,6 +169,7 @@ static inline bool pvblk_dead(const struct pvblk_dev *dev)
 
 /* main.c */
 extern unsigned int pvblk_max_queues, pvblk_max_order, pvblk_max_segs;
+extern unsigned int pvblk_ask_after, pvblk_fail_after;
 extern bool pvblk_trusted;
 void pvblk_kick_work(struct pvblk_dev *dev);
 void pvblk_kick_disk(struct pvblk_dev *dev);
@@ -176,11 +183,14 @@ void pvblk_teardown(struct pvblk_dev *dev);             /* revoke everything; no
 int pvblk_read_sectors(struct pvblk_dev *dev, u64 *sectors);
 
 /* issue.c */
+const char *pvblk_op_name(u8 op);
 extern const struct blk_mq_ops pvblk_mq_ops;
 void pvblk_complete(struct request *rq);
 
 /* queue.c */
 irqreturn_t pvblk_interrupt(int irq, void *arg);
+bool pvblk_poke(struct pvblk_ring *r);                  /* as if it had told us, and we it; false: no connection */
+bool pvblk_overdue(struct pvblk_ring *r, struct request *rq); /* false: it is not outstanding */
 void pvblk_refs_give(struct pvblk_ring *r, u32 keep);   /* back to the kernel, all but keep of the unused */
 void pvblk_kill(struct pvblk_dev *dev);                 /* dead from here on; fails what is in flight.  Any context. */
 void pvblk_hold(struct pvblk_dev *dev);                 /* requests wait from here on, if there is a disk, */
@@ -196,4 +206,10 @@ void pvblk_disk_remove(struct pvblk_dev *dev);          /* what pvblk_disk_add()
 void pvblk_disk_free(struct pvblk_dev *dev);            /* call under dev->lock */
 void pvblk_disk_relimit(struct pvblk_dev *dev, const struct pvblk_limits *had);
 void pvblk_disk_resize(struct pvblk_dev *dev, u64 sectors);
+
+/* debug.c */
+void pvblk_debug_init(void);
+void pvblk_debug_exit(void);
+void pvblk_debug_add(struct pvblk_dev *dev);
+void pvblk_debug_remove(struct pvblk_dev *dev);         /* waits for readers; not under dev->lock */
 #endif

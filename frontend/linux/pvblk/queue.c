@@ -122,7 +122,7 @@ static void copy_back(struct pvblk_ring *r, struct pvblk_shadow *sh)
 
 /* --- responses ---------------------------------------------------------------------------------------- */
 
-/* The first lie of a device is kept, and told by its work item; there may be more on other rings at the same time. */
+/* The first lie of a device (that it would answer may be one) is kept, and told by its work item; there may be more on other rings at the same time. */
 __printf(2, 3)
 static void lie(struct pvblk_ring *r, const char *fmt, ...)
 {
@@ -214,43 +214,116 @@ static void drain(struct pvblk_ring *r, struct list *done)
 		pvblk_refs_give(r, PVBLK_IDLE_REFS);
 }
 
+/* Takes what is there; the queue to wake then, if one waits.  Under the ring's lock. */
+static struct request_queue *take(struct pvblk_ring *r, struct list *done)
+{
+	u64 before = r->responses;
+
+	if (r->live)
+		drain(r, done);
+	if (r->responses == before)
+		return NULL;
+	if (test_bit(PVBLK_LATE, &r->dev->flags))
+		clear_bit(PVBLK_LATE, &r->dev->flags);
+	if (!r->starved)
+		return NULL;
+	r->starved = false;
+	return r->dev->disk->queue;
+}
+
+/* Without the lock.  False: it has lied. */
+static bool finish(struct pvblk_dev *dev, struct request_queue *q, struct list *done)
+{
+	/* before completing: the last request to complete is what keeps the queue alive */
+	if (q)
+		blk_mq_start_stopped_hw_queues(q, true);
+	list_complete(done);
+	if (!test_bit(PVBLK_LIED, &dev->flags))
+		return true;
+	pvblk_kill(dev);
+	pvblk_kick_work(dev);
+	return false;
+}
+
 irqreturn_t pvblk_interrupt(int irq, void *arg)
 {
 	struct pvblk_ring *r = arg;
-	struct pvblk_dev *dev = r->dev;
-	struct request_queue *q = NULL;
+	struct request_queue *q;
 	unsigned long flags;
 	struct list done;
-	u64 before;
 	bool idle;
+	u64 before;
 
 	list_start(&done);
 	spin_lock_irqsave(&r->lock, flags);
 	before = r->responses;
 	r->events++;
-	if (r->live)
-		drain(r, &done);
+	q = take(r, &done);
 	idle = r->responses == before;
 	if (idle)
 		r->spurious++;
-	if (r->starved && !idle) {
-		r->starved = false;
-		q = dev->disk->queue;
-	}
 	spin_unlock_irqrestore(&r->lock, flags);
 
-	/* before completing: the last request to complete is what keeps the queue alive */
-	if (q)
-		blk_mq_start_stopped_hw_queues(q, true);
-	list_complete(&done);
+	/* without an end of interrupt there are no more of them */
+	if (finish(r->dev, q, &done))
+		xen_irq_lateeoi(irq, idle ? XEN_EOI_FLAG_SPURIOUS : 0);
+	return IRQ_HANDLED;
+}
+
+/* --- answers that do not come ------------------------------------------------------------------------- */
+
+bool pvblk_poke(struct pvblk_ring *r)
+{
+	struct request_queue *q = NULL;
+	unsigned long flags;
+	struct list done;
+	bool live;
+
+	list_start(&done);
+	spin_lock_irqsave(&r->lock, flags);
+	live = r->live;
+	if (live)
+		q = take(r, &done);
+	if (r->live) {
+		r->notifies++;
+		notify_remote_via_irq(r->irq);
+	}
+	spin_unlock_irqrestore(&r->lock, flags);
+	finish(r->dev, q, &done);
+	return live;
+}
+
+/* An event may have been lost: look, and tell the back end once more.  What helps against a back end that is merely
+ * slow is to wait; so it is given up only if somebody said so, or waits for the disk to go. */
+bool pvblk_overdue(struct pvblk_ring *r, struct request *rq)
+{
+	const struct pvblk_rq *p = pvblk_rq_of(rq);
+	struct pvblk_dev *dev = r->dev;
+	const struct pvblk_shadow *sh;
+	unsigned int seconds;
+	unsigned long flags;
+	bool here, give_up;
+
+	pvblk_poke(r);
+	spin_lock_irqsave(&r->lock, flags);
+	here = r->live && p->slot < r->ring.nr_slots && r->shadow[p->slot].rq == rq;
+	if (here) {
+		sh = &r->shadow[p->slot];
+		seconds = (jiffies - p->since) / HZ;
+		give_up = test_bit(PVBLK_LEAVING, &dev->flags) || (pvblk_fail_after && seconds >= pvblk_fail_after);
+		if (give_up)
+			lie(r, "no answer to a %s for %u s", pvblk_op_name(sh->op), seconds);
+		else if (!test_and_set_bit(PVBLK_LATE, &dev->flags))
+			dev_warn(&dev->xdev->dev, "%s: ring %u: no answer to a %s for %u s; asked again\n",
+				 dev->name, r->nr, pvblk_op_name(sh->op), seconds);
+		here = !give_up;
+	}
+	spin_unlock_irqrestore(&r->lock, flags);
 	if (test_bit(PVBLK_LIED, &dev->flags)) {
-		/* without an end of interrupt there are no more of them */
 		pvblk_kill(dev);
 		pvblk_kick_work(dev);
-		return IRQ_HANDLED;
 	}
-	xen_irq_lateeoi(irq, idle ? XEN_EOI_FLAG_SPURIOUS : 0);
-	return IRQ_HANDLED;
+	return here;
 }
 
 /* --- requests that this connection will not answer ---------------------------------------------------- */
