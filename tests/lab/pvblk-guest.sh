@@ -117,6 +117,56 @@ do_fio_end() {
 	[ "$(cat /tmp/fio.rc)" = 0 ] || { cat /tmp/fio.text; exit 1; }
 }
 
+# Blocks that look like the journal's own are written from a copy, which is a small object of the kernel.
+do_copied() {
+	mount -t ext4 -o data=journal /dev/xvdb /mnt
+	{ printf '\300\073\071\230'; head -c 1020 /dev/zero; } >/tmp/block
+	cat /tmp/block /tmp/block /tmp/block /tmp/block >/tmp/magic
+	before=$(cat /sys/block/xvdb/pvblk/copied)
+	cp /tmp/magic /mnt/magic
+	sync
+	[ "$(cat /sys/block/xvdb/pvblk/copied)" -gt "$before" ] || { echo "nothing was copied" >&2; exit 1; }
+	umount /mnt
+	echo 3 >/proc/sys/vm/drop_caches
+	mount -t ext4 /dev/xvdb /mnt
+	cmp /tmp/magic /mnt/magic
+	umount /mnt
+}
+
+logged() { [ "$(dmesg | grep -c "$1")" = "$2" ]; }
+
+do_said() { # WHAT TIMES
+	logged "$1" "$2" || { echo "not $2 times: $1" >&2; dmesg | grep pvblk >&2; exit 1; }
+}
+
+# Asked once a second, told once; a kick does no harm.
+do_late() {
+	mount -t debugfs debugfs /sys/kernel/debug
+	rings=/sys/kernel/debug/pvblk/vbd-51712
+	(rc=0; dd if=$disk of=/dev/null bs=64k count=2 iflag=direct 2>/dev/null || rc=$?; echo $rc >/tmp/late.rc) </dev/null >/dev/null 2>&1 &
+	until_true 100 logged 'asked again' 1
+	grep -q ' late' $rings
+	grep 'read, 65536 bytes at 0 ' $rings
+	n=$(cat /sys/block/xvda/pvblk/notifies)
+	echo kick >$rings
+	if echo nonsense 2>/dev/null >$rings; then echo "nonsense was taken" >&2; exit 1; fi
+	[ "$(cat /sys/block/xvda/pvblk/notifies)" -gt "$n" ]
+	[ ! -e /tmp/late.rc ]
+	logged 'asked again' 1
+}
+
+do_late_end() {
+	until_true 300 test -s /tmp/late.rc
+	[ "$(cat /tmp/late.rc)" = 0 ]
+	if grep ' late' /sys/kernel/debug/pvblk/vbd-51712; then exit 1; fi
+}
+
+do_given_up() {
+	echo 3 >/sys/module/pvblk/parameters/fail_after
+	if dd if=$disk of=/dev/null bs=64k count=2 iflag=direct 2>/dev/null; then echo "it was answered" >&2; exit 1; fi
+	until_true 100 logged 'no answer to a read for . s; the disk is disabled' 1
+}
+
 # A guest whose kernel log tells of trouble has failed, whatever its programs say.
 do_sane() { # [what may be there]
 	! dmesg | grep -vE "${1:-^$}" | grep -E 'BUG:|WARNING:|Oops|Call Trace|blocked for more|I/O error|still in use|disk is disabled'

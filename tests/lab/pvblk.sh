@@ -22,6 +22,7 @@ xvdb=51728
 # wait in the guest: CONDITION [TENTHS]
 until_true() { echo "i=0; until $1; do [ \$i != ${2:-300} ] || { echo 'not within the limit: $1' | tr -d '\"' >&2; exit 1; }; usleep 100000; i=\$((i + 1)); done; "; }
 there="$(until_true '[ -b /dev/xvdb ]')"
+scanned="$(until_true '[ -e /sys/block/xvdb ] && [ "$(cat /sys/block/xvdb/inflight | tr -d " 0\n")" != "" ]')"
 gone="$(until_true '[ ! -e /sys/bus/xen/devices/vbd-51728 ]')"
 
 disk() { # BACK VDEV ACCESS IMAGE [OPTIONS]
@@ -173,6 +174,57 @@ step_save() {
 	guest_again g && in_guest g fio_end && in_guest g facts && in_guest g sane
 }
 
+# Memory that can not be granted: what a file system has from the slab allocator.
+step_copied() {
+	local img
+
+	need && img=$(image copied 32) && mkfs.ext4 -qF -b 1024 "$img" && attach rw "$img" || return
+	guest_exec g "$there" && in_guest g copied && xl block-detach g xvdb && detached || return
+	fsck.ext4 -fn "$img" >/tmp/fsck 2>&1 || { cat /tmp/fsck; return 1; }
+}
+
+# A back end that closes, says that it comes back, and does.
+step_restart() {
+	local back i
+
+	need && in_guest g fio 15 || return
+	back=/local/domain/0/backend/vbd/$(guest_id g)/51712
+	for i in 1 2; do
+		xenstore-write "$back/restarting" 1 "$back/state" 5 || return
+		wait_node "$back/state" 60 '[ "$value" = 4 ]' || { echo "it does not come back" >&2; return 1; }
+	done
+	in_guest g fio_end && in_guest g said 'the back end restarts' 2 && in_guest g said 'there again' 2 && in_guest g sane
+}
+
+# A back end that does not answer is asked, and given up only if the parameter says so.
+step_late() {
+	local worker rc=0
+
+	start late "$(disk "${backs%% *}" xvda rw "$(image late 8)" '?queues=2')" ask_after=1 || return
+	worker=$(worker_of "$(guest_id late)")
+	kill -STOP "$worker"
+	in_guest late late || rc=1
+	kill -CONT "$worker"
+	[ $rc = 0 ] && in_guest late late_end || return
+	kill -STOP "$worker"
+	in_guest late given_up || rc=1
+	kill -CONT "$worker"
+	[ $rc = 0 ] && in_guest late sane 'I/O|disk is disabled' && guest_destroy late
+}
+
+# Partitions are read while the disk is taken away, and while the guest is saved.
+step_scan() {
+	local img
+
+	need && img=$(image scan 4) && attach rw "$img?delay=read:600s" || return
+	guest_exec g "$scanned echo vbd-$xvdb >/sys/bus/xen/drivers/pvblk/unbind && $(until_true '[ ! -e /sys/block/xvdb ]')" || return
+	xl block-detach g xvdb && detached && attach rw "$img?delay=read:5s" && guest_exec g "$scanned" || return
+	xl save g /run/g.save >/tmp/out 2>&1 && xl restore /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+	rm /run/g.save
+	guest_again g && guest_exec g "$(until_true 'dd if=/dev/xvdb of=/dev/null bs=4k count=1 2>/dev/null' 600)" || return
+	xl block-detach g xvdb && detached && in_guest g sane 'I/O'
+}
+
 step_bounce() {
 	local img
 
@@ -184,7 +236,7 @@ step_bounce() {
 
 case " $backs " in *" pvbackd "*) backd_start --memory 32M ;; esac
 case " $backs " in *" blkback "*) modprobe xen-blkback || exit 1 ;; esac
-[ $# -gt 0 ] || set -- data bounce readonly resize mounted rounds rmmod save unbind
+[ $# -gt 0 ] || set -- data bounce readonly resize mounted copied rounds rmmod restart late scan save unbind
 failures=()
 for step; do
 	t=$EPOCHREALTIME

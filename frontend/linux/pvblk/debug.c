@@ -50,6 +50,7 @@ static int rings_show(struct seq_file *m, void *unused)
 {
 	static const char * const names[] = {
 		"dead", "closing", "quiesced", "lying", "lied", "removed", "add", "close", "leaving", "late",
+		"draining", "paused",
 	};
 	struct pvblk_dev *dev = m->private;
 	unsigned int i;

@@ -7,6 +7,8 @@
  *   Connected, again  in  Connected              look whether the size has changed
  *   Closing                                      once nobody has the disk open: remove it, take back all; Closed
  *   Closed                                       fail what is in flight, then the same
+ *   Closing, with the key "restarting"           hold requests, wait for those in flight; Closed, the disk stays
+ *   Closed, with "restarting"                    take back what is in flight; Closed, Initialising, and so on from there
  *
  * After a restore or a migration the core sets us to Initialising; the disk stays, its requests wait for Connected
  * and are issued again.  Step by step this is done by a work item, which reads the states when it runs: only the
@@ -121,12 +123,14 @@ static void begin(struct pvblk_dev *dev, enum xenbus_state back)
 
 	if (test_bit(PVBLK_LIED, &dev->flags))
 		return;
-	if (xdev->state == XenbusStateClosed && !dev->disk && (dev->rebind || back == XenbusStateInitWait)) {
+	if (xdev->state == XenbusStateClosed && back != XenbusStateClosing &&
+	    (test_bit(PVBLK_PAUSED, &dev->flags) || (!dev->disk && (dev->rebind || back == XenbusStateInitWait)))) {
 		dev->rebind = false;
 		dev->stale = true;
 		dev->told_busy = false;
 		clear_bit(PVBLK_CLOSING, &dev->flags);
-		clear_bit(PVBLK_DEAD, &dev->flags);
+		if (!dev->disk)
+			clear_bit(PVBLK_DEAD, &dev->flags);
 		xenbus_switch_state(xdev, XenbusStateInitialising);
 	}
 	if (xdev->state != XenbusStateInitialising || back != XenbusStateInitWait || pvblk_dead(dev))
@@ -153,6 +157,8 @@ static void reconnected(struct pvblk_dev *dev, const struct pvblk_limits *had)
 	pvblk_disk_relimit(dev, had);
 	xenbus_switch_state(dev->xdev, XenbusStateConnected);
 	pvblk_go_on(dev);
+	if (test_and_clear_bit(PVBLK_PAUSED, &dev->flags))
+		dev_info(&dev->xdev->dev, "%s: the back end is there again\n", dev->name);
 }
 
 static void connect(struct pvblk_dev *dev)
@@ -191,6 +197,56 @@ static void connect(struct pvblk_dev *dev)
 	pvblk_kick_disk(dev);
 }
 
+/* Does the back end that goes say that it will come back?  Nobody is kept waiting for one that the toolstack removes. */
+static bool restarting(struct pvblk_dev *dev)
+{
+	return dev->disk && !pvblk_dead(dev) && !test_bit(PVBLK_LEAVING, &dev->flags) &&
+	       xenbus_read_unsigned(dev->otherend, "restarting", 0) && xenbus_read_unsigned(dev->otherend, "online", 0);
+}
+
+static bool in_flight(struct pvblk_dev *dev)
+{
+	unsigned int i;
+	bool some = false;
+
+	for (i = 0; i < dev->nr_rings; i++) {
+		spin_lock_irq(&dev->rings[i].lock);
+		some |= dev->rings[i].in_flight;
+		spin_unlock_irq(&dev->rings[i].lock);
+	}
+	return some;
+}
+
+/* What it has taken it answers before it is Closed.  What it has not answered then it has given up, and the next
+ * connection does it: not earlier, as a write that is done late could undo a newer one. */
+static void pause(struct pvblk_dev *dev, enum xenbus_state back)
+{
+	struct xenbus_device *xdev = dev->xdev;
+
+	if (xdev->state != XenbusStateConnected && xdev->state != XenbusStateInitialised) {
+		begin(dev, back);
+		return;
+	}
+	pvblk_hold(dev);
+	set_bit(PVBLK_DRAINING, &dev->flags);
+	if (back == XenbusStateClosing && in_flight(dev))
+		return;
+	dev_info(&xdev->dev, "%s: the back end restarts; requests wait for it\n", dev->name);
+	clear_bit(PVBLK_DRAINING, &dev->flags);
+	pvblk_recall(dev);
+	pvblk_teardown(dev);
+	set_bit(PVBLK_PAUSED, &dev->flags);
+	xenbus_switch_state(xdev, XenbusStateClosed);
+	begin(dev, back);
+}
+
+/* It was about to restart, and is there after all; or does not come back. */
+static void unpause(struct pvblk_dev *dev, enum xenbus_state back)
+{
+	if (test_and_clear_bit(PVBLK_DRAINING, &dev->flags) && back == XenbusStateConnected)
+		pvblk_go_on(dev);
+}
+
 static void resize(struct pvblk_dev *dev)
 {
 	unsigned long next = dev->resized + RESIZE_EVERY;
@@ -221,11 +277,18 @@ static void step(struct work_struct *work)
 	struct pvblk_dev *dev = container_of(to_delayed_work(work), struct pvblk_dev, work);
 	struct xenbus_device *xdev = dev->xdev;
 	enum xenbus_state back;
-	bool close = false;
+	bool close = false, paused;
 
 	mutex_lock(&dev->lock);
 	tell_lie(dev);
 	back = xenbus_read_driver_state(dev->otherend);
+	if ((back == XenbusStateClosing || back == XenbusStateClosed) && restarting(dev)) {
+		pause(dev, back);
+		mutex_unlock(&dev->lock);
+		return;
+	}
+	unpause(dev, back);
+	paused = test_bit(PVBLK_PAUSED, &dev->flags);
 	switch (back) {
 	case XenbusStateInitWait:
 		begin(dev, back);
@@ -240,14 +303,14 @@ static void step(struct work_struct *work)
 			resize(dev);
 		break;
 	case XenbusStateClosing:
-		close = xdev->state != XenbusStateClosed;
+		close = paused || xdev->state != XenbusStateClosed;
 		break;
 	case XenbusStateClosed:
 		if (dev->rebind) {
 			begin(dev, back);
 			break;
 		}
-		close = xdev->state != XenbusStateClosed && xdev->state != XenbusStateInitialising;
+		close = paused || (xdev->state != XenbusStateClosed && xdev->state != XenbusStateInitialising);
 		/* nobody will answer */
 		if (close && dev->disk)
 			pvblk_kill(dev);
@@ -300,6 +363,7 @@ static void unplug(struct pvblk_dev *dev)
 	mutex_lock(&dev->lock);
 	pvblk_disk_free(dev);
 	clear_bit(PVBLK_LEAVING, &dev->flags);
+	clear_bit(PVBLK_PAUSED, &dev->flags);
 	pvblk_teardown(dev);
 	/* After a restore meanwhile it was not this back end that wanted to go: begin anew with it. */
 	if (!test_and_clear_bit(PVBLK_CLOSE, &dev->flags))
@@ -448,6 +512,8 @@ static int resume(struct xenbus_device *xdev)
 	/* it was another back end that wanted to go */
 	clear_bit(PVBLK_CLOSE, &dev->flags);
 	clear_bit(PVBLK_CLOSING, &dev->flags);
+	clear_bit(PVBLK_DRAINING, &dev->flags);
+	clear_bit(PVBLK_PAUSED, &dev->flags);
 	dev->told_busy = false;
 	pvblk_hold(dev);
 	if (!pvblk_dead(dev))

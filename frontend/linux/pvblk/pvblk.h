@@ -126,6 +126,8 @@ struct pvblk_dev {
 #define PVBLK_CLOSE      7              /* or to remove it, if nobody uses it */
 #define PVBLK_LEAVING    8              /* it is being removed: who does not answer now is not waited for */
 #define PVBLK_LATE       9              /* an answer is overdue, and the log says so */
+#define PVBLK_DRAINING   10             /* the work item wants to know when nothing is in flight */
+#define PVBLK_PAUSED     11             /* closed, but the disk stays for the next connection */
 	char *otherend;                 /* the back end's directory; our copy, as xenbus changes its own in a resume */
 	bool rebind;                    /* we, or another driver, were closed on this device before */
 	bool stale;                     /* our directory has keys of an earlier connection */

@@ -238,6 +238,8 @@ static bool finish(struct pvblk_dev *dev, struct request_queue *q, struct list *
 	if (q)
 		blk_mq_start_stopped_hw_queues(q, true);
 	list_complete(done);
+	if (test_bit(PVBLK_DRAINING, &dev->flags))
+		pvblk_kick_work(dev);
 	if (!test_bit(PVBLK_LIED, &dev->flags))
 		return true;
 	pvblk_kill(dev);
