@@ -240,13 +240,6 @@ static void pause(struct pvblk_dev *dev, enum xenbus_state back)
 	begin(dev, back);
 }
 
-/* It was about to restart, and is there after all; or does not come back. */
-static void unpause(struct pvblk_dev *dev, enum xenbus_state back)
-{
-	if (test_and_clear_bit(PVBLK_DRAINING, &dev->flags) && back == XenbusStateConnected)
-		pvblk_go_on(dev);
-}
-
 static void resize(struct pvblk_dev *dev)
 {
 	unsigned long next = dev->resized + RESIZE_EVERY;
@@ -287,7 +280,6 @@ static void step(struct work_struct *work)
 		mutex_unlock(&dev->lock);
 		return;
 	}
-	unpause(dev, back);
 	paused = test_bit(PVBLK_PAUSED, &dev->flags);
 	switch (back) {
 	case XenbusStateInitWait:
@@ -296,9 +288,11 @@ static void step(struct work_struct *work)
 	case XenbusStateConnected:
 		if (xdev->state == XenbusStateInitialised)
 			connect(dev);
-		/* it may have wanted to go, and does not any more */
+		/* it may have wanted to go or to restart, and does not any more */
 		clear_bit(PVBLK_CLOSE, &dev->flags);
 		clear_bit(PVBLK_CLOSING, &dev->flags);
+		if (test_and_clear_bit(PVBLK_DRAINING, &dev->flags))
+			pvblk_go_on(dev);
 		if (xdev->state == XenbusStateConnected && dev->added && !pvblk_dead(dev))
 			resize(dev);
 		break;
@@ -364,6 +358,7 @@ static void unplug(struct pvblk_dev *dev)
 	pvblk_disk_free(dev);
 	clear_bit(PVBLK_LEAVING, &dev->flags);
 	clear_bit(PVBLK_PAUSED, &dev->flags);
+	clear_bit(PVBLK_DRAINING, &dev->flags);
 	pvblk_teardown(dev);
 	/* After a restore meanwhile it was not this back end that wanted to go: begin anew with it. */
 	if (!test_and_clear_bit(PVBLK_CLOSE, &dev->flags))
