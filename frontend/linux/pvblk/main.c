@@ -347,10 +347,12 @@ static bool in_use(struct pvblk_dev *dev)
 
 static void unplug(struct pvblk_dev *dev)
 {
+	/* what waits for a new connection would wait for ever; and nobody begins to wait from here on */
+	mutex_lock(&dev->lock);
 	set_bit(PVBLK_LEAVING, &dev->flags);
-	/* what waits for a new connection would wait for ever */
 	if (test_bit(PVBLK_QUIESCED, &dev->flags))
 		pvblk_kill(dev);
+	mutex_unlock(&dev->lock);
 	if (dev->added && pvblk_dead(dev))
 		blk_mark_disk_dead(dev->disk);
 	pvblk_disk_remove(dev);
@@ -470,10 +472,10 @@ static void remove(struct xenbus_device *xdev)
 	set_bit(PVBLK_REMOVED, &dev->flags);
 	set_bit(PVBLK_LEAVING, &dev->flags);
 	spin_unlock_irqrestore(&dev->disk_lock, flags);
+	cancel_delayed_work_sync(&dev->work);
 	/* who still has it open goes on asking for ever, and without a back end nothing would end */
 	if (!served || open || test_bit(PVBLK_QUIESCED, &dev->flags))
 		pvblk_kill(dev);
-	cancel_delayed_work_sync(&dev->work);
 	cancel_work_sync(&dev->disk_work);
 	if (test_bit(PVBLK_LIED, &dev->flags) && !dev->told_lie)
 		dev_err(&xdev->dev, "%s\n", dev->lie);
