@@ -193,7 +193,7 @@ step_restart() {
 		xenstore-write "$back/restarting" 1 "$back/state" 5 || return
 		wait_node "$back/state" 60 '[ "$value" = 4 ]' || { echo "it does not come back" >&2; return 1; }
 	done
-	in_guest g fio_end && in_guest g said 'the back end restarts' 2 && in_guest g said 'there again' 2 && in_guest g sane
+	in_guest g fio_end && in_guest g said back.end.restarts 2 && in_guest g said there.again 2 && in_guest g sane
 }
 
 # A back end that does not answer is asked, and given up only if the parameter says so.
@@ -209,7 +209,7 @@ step_late() {
 	kill -STOP "$worker"
 	in_guest late given_up || rc=1
 	kill -CONT "$worker"
-	[ $rc = 0 ] && in_guest late sane 'I/O|disk is disabled' && guest_destroy late
+	[ $rc = 0 ] && in_guest late sane "'I/O|disk is disabled'" && guest_destroy late
 }
 
 # Partitions are read while the disk is taken away, and while the guest is saved.
@@ -222,7 +222,7 @@ step_scan() {
 	xl save g /run/g.save >/tmp/out 2>&1 && xl restore /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
 	rm /run/g.save
 	guest_again g && guest_exec g "$(until_true 'dd if=/dev/xvdb of=/dev/null bs=4k count=1 2>/dev/null' 600)" || return
-	xl block-detach g xvdb && detached && in_guest g sane 'I/O'
+	xl block-detach g xvdb && detached && in_guest g sane I/O
 }
 
 step_bounce() {
