@@ -216,9 +216,9 @@ step_late() {
 step_scan() {
 	local img
 
-	need && img=$(image scan 4) && attach rw "$img?delay=read:600s" || return
+	need && img=$(image scan 4) && attach rw "$img" '?delay=read:600s' || return
 	guest_exec g "$scanned echo vbd-$xvdb >/sys/bus/xen/drivers/pvblk/unbind && $(until_true '[ ! -e /sys/block/xvdb ]')" || return
-	xl block-detach g xvdb && detached && attach rw "$img?delay=read:5s" && guest_exec g "$scanned" || return
+	xl block-detach g xvdb && detached && attach rw "$img" '?delay=read:5s' && guest_exec g "$scanned" || return
 	xl save g /run/g.save >/tmp/out 2>&1 && xl restore /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
 	rm /run/g.save
 	guest_again g && guest_exec g "$(until_true 'dd if=/dev/xvdb of=/dev/null bs=4k count=1 2>/dev/null' 600)" || return
