@@ -101,7 +101,7 @@ need() {
 	xl domid g >/dev/null 2>&1 || start g "$(disk "${backs%% *}" xvda rw "$(image g 24)" '?queues=4&ring-order=4')"
 }
 
-attach() { xl block-attach g "$(disk "${backs%% *}" xvdb "$1" "$2")"; }
+attach() { xl block-attach g "$(disk "${backs%% *}" xvdb "$1" "$2" "${3:-}")"; } # ACCESS IMAGE [OPTIONS]
 
 detached() {
 	local id
@@ -214,11 +214,14 @@ step_late() {
 
 # Partitions are read while the disk is taken away, and while the guest is saved.
 step_scan() {
-	local img
+	local img t
 
-	need && img=$(image scan 4) && attach rw "$img" '?delay=read:600s' || return
-	guest_exec g "$scanned echo vbd-$xvdb >/sys/bus/xen/drivers/pvblk/unbind && $(until_true '[ ! -e /sys/block/xvdb ]')" || return
-	xl block-detach g xvdb && detached && attach rw "$img" '?delay=read:5s' && guest_exec g "$scanned" || return
+	need && img=$(image scan 4) && attach rw "$img" '?delay=read:20s' && guest_exec g "$scanned" || return
+	t=$SECONDS
+	guest_exec g "echo vbd-$xvdb >/sys/bus/xen/drivers/pvblk/unbind; [ ! -e /sys/block/xvdb ]" || return
+	[ $((SECONDS - t)) -lt 15 ] || { echo "unbinding waited for the reading of partitions" >&2; return 1; }
+	wait_for '[ "$(state_of "$(guest_id g)" $xvdb)" = 6 ]' 60 "pvbackd is done with it" || return
+	xl block-detach g xvdb && detached && attach rw "$img" '?delay=read:3s' && guest_exec g "$scanned" || return
 	xl save g /run/g.save >/tmp/out 2>&1 && xl restore /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
 	rm /run/g.save
 	guest_again g && guest_exec g "$(until_true 'dd if=/dev/xvdb of=/dev/null bs=4k count=1 2>/dev/null' 600)" || return
