@@ -468,7 +468,8 @@ static void remove(struct xenbus_device *xdev)
 
 	pvblk_debug_remove(dev);
 	spin_lock_irqsave(&dev->disk_lock, flags);
-	open = dev->disk && disk_openers(dev->disk);
+	/* who reads the partitions is not counted yet */
+	open = dev->disk && (!dev->added || disk_openers(dev->disk));
 	set_bit(PVBLK_REMOVED, &dev->flags);
 	set_bit(PVBLK_LEAVING, &dev->flags);
 	spin_unlock_irqrestore(&dev->disk_lock, flags);
