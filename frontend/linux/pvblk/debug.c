@@ -8,14 +8,16 @@
 
 static struct dentry *top;
 
-/* The memory of the ring is the back end's to write, so these are its words and not more; base makes them small. */
+/* The ring's memory is the back end's to write: what it says is shown, and used for nothing.  Relative to the next
+ * response to read the numbers are small. */
 static void show_indices(struct seq_file *m, const struct pvblk_ring *r)
 {
 	const struct pvb_ring_shared *sh = r->ring.sh;
 	u32 base = r->ring.cons;
 
-	seq_printf(m, "  base %#x: read +0, written %+d, pushed %+d; shared: req_prod %+d, req_event %+d, rsp_prod %+d, rsp_event %+d\n",
-		   base, (s32)(r->ring.prod - base), (s32)(r->ring.pushed - base),
+	seq_printf(m, "  base %#x: written %+d, pushed %+d; shared: ", base, (s32)(r->ring.prod - base),
+		   (s32)(r->ring.pushed - base));
+	seq_printf(m, "req_prod %+d, req_event %+d, rsp_prod %+d, rsp_event %+d\n",
 		   (s32)(pvb_ring_load(&sh->req_prod) - base), (s32)(pvb_ring_load(&sh->req_event) - base),
 		   (s32)(pvb_ring_load(&sh->rsp_prod) - base), (s32)(pvb_ring_load(&sh->rsp_event) - base));
 }
@@ -34,9 +36,11 @@ static void show_ring(struct seq_file *m, struct pvblk_ring *r)
 	u32 i;
 
 	spin_lock_irq(&r->lock);
-	seq_printf(m, "ring %u: %s, %u slots, %u in flight%s, %u of %u grants idle, %llu answered, %llu notifies, %llu events, %llu spurious\n",
-		   r->nr, r->live ? "live" : "not live", r->shadow ? r->ring.nr_slots : 0, r->in_flight,
-		   r->starved ? ", starved" : "", r->nr_refs, r->claimed, r->responses, r->notifies, r->events, r->spurious);
+	seq_printf(m, "ring %u: %s, %u slots, %u in flight%s, %u of %u grants idle, ", r->nr,
+		   r->live ? "live" : "not live", r->shadow ? r->ring.nr_slots : 0, r->in_flight,
+		   r->starved ? ", starved" : "", r->nr_refs, r->claimed);
+	seq_printf(m, "%llu answered, %llu notifies, %llu events, %llu spurious\n",
+		   r->responses, r->notifies, r->events, r->spurious);
 	if (r->shadow) {
 		show_indices(m, r);
 		for (i = 0; i < r->ring.nr_slots; i++)

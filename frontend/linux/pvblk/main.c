@@ -8,7 +8,7 @@
  *   Closing                                      once nobody has the disk open: remove it, take back all; Closed
  *   Closed                                       fail what is in flight, then the same
  *   Closing, with the key "restarting"           hold requests, wait for those in flight; Closed, the disk stays
- *   Closed, with "restarting"                    take back what is in flight; Closed, Initialising, and so on from there
+ *   Closed, with "restarting"                    take back what is in flight; Closed, Initialising, and so on
  *
  * After a restore or a migration the core sets us to Initialising; the disk stays, its requests wait for Connected
  * and are issued again.  Step by step this is done by a work item, which reads the states when it runs: only the
@@ -197,7 +197,7 @@ static void connect(struct pvblk_dev *dev)
 	pvblk_kick_disk(dev);
 }
 
-/* Does the back end that goes say that it will come back?  Nobody is kept waiting for one that the toolstack removes. */
+/* Does the back end that goes say that it will come back?  Nobody waits for one that the toolstack removes. */
 static bool restarting(struct pvblk_dev *dev)
 {
 	return dev->disk && !pvblk_dead(dev) && !test_bit(PVBLK_LEAVING, &dev->flags) &&
@@ -559,8 +559,8 @@ static int __init pvblk_init(void)
 	pvblk_max_order = min(pvblk_max_order, PVBLK_MAX_ORDER);
 	pvblk_ask_after = clamp(pvblk_ask_after, 1u, 3600u);
 	pvblk_max_segs = clamp(pvblk_max_segs, PVBLK_DIRECT_SEGS, PVBLK_MAX_SEGS);
-	/* reclaim: it is on the way of memory that is written out to be freed.  Freezable: a connection that is half made
-	 * when the guest is suspended would be published by who comes to life with another back end. */
+	/* reclaim: it is on the way of memory that is written out to be freed.  Freezable: a connection that is half
+	 * made when the guest is suspended would be published by who comes to life with another back end. */
 	wq = alloc_workqueue("pvblk", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 0);
 	disk_wq = alloc_workqueue("pvblk-disk", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	pvblk_debug_init();

@@ -6,7 +6,8 @@
  * Trust    The back end may write anything into the rings at any time.  A response is copied once and its id is
  *          only looked up among our own shadows; the first lie makes the disk dead: one line in the log, all I/O
  *          fails, nothing more is read.  Memory is taken back by revoking, and what can not be revoked is never freed:
- *          memory for which nobody could promise that is not granted, but copied.  With trusted=0 only pages of our own are ever granted, and data is copied through them.
+ *          memory for which nobody could promise that is not granted, but copied.  With trusted=0 only pages of our
+ *          own are ever granted, and data is copied through them.
  * Context  A device has two work items, so that nothing runs twice at a time and the xenwatch thread never waits for
  *          I/O.  One makes and unmakes connections; it never waits for I/O either, as it may be what I/O waits for,
  *          and it does not run while the guest is suspended.  The other adds the disk and removes it, which is I/O.

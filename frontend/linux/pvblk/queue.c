@@ -122,7 +122,8 @@ static void copy_back(struct pvblk_ring *r, struct pvblk_shadow *sh)
 
 /* --- responses ---------------------------------------------------------------------------------------- */
 
-/* The first lie of a device (that it would answer may be one) is kept, and told by its work item; there may be more on other rings at the same time. */
+/* The first lie of a device (that it would answer may be one) is kept, and told by its work item; there may be more on
+ * other rings at the same time. */
 __printf(2, 3)
 static void lie(struct pvblk_ring *r, const char *fmt, ...)
 {
