@@ -53,7 +53,7 @@ wait $b || fail "stopped on the way"
 backd_replaced stopped
 
 hold() { # DISK: a guest that has it open and does nothing
-	bench "$1" "op=read qd=1 bs=4k time=30" >/dev/null 2>&1 &
+	pvguest --hv "local:$fabric:1" --disk "$1" --bench "op=read qd=1 bs=4k time=1000" >/dev/null 2>&1 &
 	holders+=($!)
 }
 says() { grep -q "$1" pvbackd.log; }
@@ -74,6 +74,8 @@ wait $b || fail "upgrade"
 [ "$(member bad)" = 0 ] && [ "$(errors)" = 0 ] && [ "$(member verified)" -gt 0 ] || fail "upgrade: $(cat bench.json)"
 cat up.out
 # a program that can not is not given the chance
+await 20 closed
+backd_replaced stopped # a new log
 hold xvda
 await 20 connected
 refused() { # WORDS [ARGUMENT...]
