@@ -1012,6 +1012,14 @@ static void call(struct nback *nb, void (*fn)(struct nback *nb, void *arg), void
 		;
 }
 
+static void bus_of(const struct nback *nb, char *spec, size_t size)
+{
+	if (strcmp(nb->fabric, "xen") == 0)
+		snprintf(spec, size, "xen");
+	else
+		snprintf(spec, size, "local:%s:0", nb->fabric);
+}
+
 static int make_device(struct nback *nb)
 {
 	struct pvb_pair back[] = { { "mac", "00:16:3e:12:34:56" }, { "handle", "0" }, { "port", "null" } };
@@ -1039,7 +1047,7 @@ static int open_all(struct nback *nb)
 	char spec[128], path[192];
 	int rc;
 
-	snprintf(spec, sizeof(spec), "local:%s:0", nb->fabric);
+	bus_of(nb, spec, sizeof(spec));
 	rc = pvb_loop_new(&nb->loop);
 	if (rc == 0)
 		rc = pvb_hv_open(&nb->hv, spec, PVB_HV_BACK | PVB_HV_GUARD, &nb->err);
@@ -1145,7 +1153,7 @@ void nback_remove(struct nback *nb, bool graceful)
 	char spec[128];
 	struct pvb_store *tool;
 
-	snprintf(spec, sizeof(spec), "local:%s:0", nb->fabric);
+	bus_of(nb, spec, sizeof(spec));
 	if (graceful && pvb_store_open(&tool, spec, NULL) == 0) {
 		pvb_rescind(tool, &nb->id, 30000, NULL);
 		pvb_store_close(tool);

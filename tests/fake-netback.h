@@ -83,7 +83,7 @@ struct nback_counts {
 
 struct nback;
 
-/* Make the device (as domain 0 of the fabric at dir) and serve it. */
+/* Make the device (as domain 0 of the fabric at dir, or of Xen if that is "xen") and serve it. */
 int nback_start(struct nback **out, const char *dir, uint32_t front, uint32_t devid, const struct nback_options *opt,
 		struct pvb_error *err);
 void nback_kill(struct nback *nb);             /* as if killed; the store stays as it is.  NULL is fine */

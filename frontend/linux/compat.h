@@ -5,6 +5,11 @@
 #include <linux/version.h>
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+#include <net/page_pool/helpers.h>
+#else
+#include <net/page_pool.h>
+#endif
 
 /* What a disk can do, in units of the block layer: sectors of 512, bytes for block sizes. */
 struct pvblk_limits {
@@ -103,6 +108,41 @@ static inline void blk_queue_disable_secure_erase(struct request_queue *q)
 	static int name(struct block_device *bdev, fmode_t mode) { return name##_disk(bdev->bd_disk); } \
 	static int name##_disk(struct gendisk *disk)
 #define PVBLK_RELEASE(name, disk) static void name(struct gendisk *disk, fmode_t mode)
+#endif
+
+/* ethtool's hash calls: both are written as those of 6.8 and later. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)
+#define PVNET_GET_RXFH(name, netdev, p) \
+	static int name(struct net_device *netdev, struct ethtool_rxfh_param *p)
+#define PVNET_SET_RXFH(name, netdev, p) \
+	static int name(struct net_device *netdev, struct ethtool_rxfh_param *p, struct netlink_ext_ack *extack)
+#else
+struct ethtool_rxfh_param {
+	u8 hfunc;
+	u32 *indir;
+	u8 *key;
+};
+#define PVNET_GET_RXFH(name, netdev, p) \
+	static int name##_param(struct net_device *netdev, struct ethtool_rxfh_param *p); \
+	static int name(struct net_device *dev, u32 *indir, u8 *key, u8 *hfunc) \
+	{ \
+		struct ethtool_rxfh_param param = { .indir = indir, .key = key }; \
+		int rc = name##_param(dev, &param); \
+\
+		if (hfunc) \
+			*hfunc = param.hfunc; \
+		return rc; \
+	} \
+	static int name##_param(struct net_device *netdev, struct ethtool_rxfh_param *p)
+#define PVNET_SET_RXFH(name, netdev, p) \
+	static int name##_param(struct net_device *netdev, const struct ethtool_rxfh_param *p); \
+	static int name(struct net_device *dev, const u32 *indir, const u8 *key, const u8 hfunc) \
+	{ \
+		struct ethtool_rxfh_param param = { .hfunc = hfunc, .indir = (u32 *)indir, .key = (u8 *)key }; \
+\
+		return name##_param(dev, &param); \
+	} \
+	static int name##_param(struct net_device *netdev, const struct ethtool_rxfh_param *p)
 #endif
 
 #endif

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* The driver: what becomes of a device as the two ends' states change.
+ *
+ *   back end              we                     we do
+ *   InitWait          in  Initialising           make queues, publish them; Connected
+ *   Connected         in  Connected              carrier on; frames go
+ *   Connected, again  in  Connected              look at carrier and MTU
+ *   Closing                                      no frames any more; Closed
+ *   Closed                                       take back all
+ *   Closed, online    in  Closed                 Initialising, if it worked before: it all begins anew
+ *   InitWait          in  Closed                 the same
+ *
+ * The interface is there from probe to remove, with the carrier off while there is no connection.  After a restore or a
+ * migration the core sets us to Initialising; frames that were in flight are lost and counted.  Step by step this is
+ * done by a work item, which reads the states when it runs: only the last change counts, and only one runs at a time.
+ */
+#include <linux/etherdevice.h>
+#include <linux/module.h>
+#include <linux/rtnetlink.h>
+#include <linux/slab.h>
+#include <linux/wait.h>
+#include <xen/events.h>
+#include <xen/platform_pci.h>
+#include <xen/xen.h>
+#include "pvnet.h"
+
+#define CLOSE_WAIT (5 * HZ)
+
+static unsigned int max_queues;
+module_param(max_queues, uint, 0444);
+MODULE_PARM_DESC(max_queues, "most queues of a NIC (0: one a processor)");
+
+bool pvnet_trusted = true;
+module_param_named(trusted, pvnet_trusted, bool, 0444);
+MODULE_PARM_DESC(trusted, "N: copy all frames through pages that hold nothing else, for each NIC (Y)");
+
+bool pvnet_staging = true;
+module_param_named(staging, pvnet_staging, bool, 0444);
+MODULE_PARM_DESC(staging, "N: the back end is not asked to map pages for good (Y)");
+
+bool pvnet_multicast;
+module_param_named(multicast, pvnet_multicast, bool, 0444);
+MODULE_PARM_DESC(multicast, "Y: the back end is told which multicast groups it is to send (N)");
+
+static struct workqueue_struct *wq;
+static DECLARE_WAIT_QUEUE_HEAD(changed);
+
+void pvnet_kick_work(struct pvnet_dev *dev)
+{
+	if (!test_bit(PVNET_REMOVED, &dev->flags))
+		queue_work(wq, &dev->work);
+}
+
+/* --- the steps, under dev->lock ----------------------------------------------------------------------- */
+
+/* A device that was closed begins anew when its driver is bound again, or its back end comes back.  Some back ends wait
+ * for us to be the first. */
+static void begin(struct pvnet_dev *dev, enum xenbus_state back)
+{
+	struct xenbus_device *xdev = dev->xdev;
+	int rc;
+
+	if (pvnet_dead(dev))
+		return;
+	if (xdev->state == XenbusStateClosed && (dev->again || back == XenbusStateInitWait)) {
+		dev->again = false;
+		dev->stale = true;
+		pvnet_teardown(dev);
+		xenbus_switch_state(xdev, XenbusStateInitialising);
+	}
+	if (xdev->state != XenbusStateInitialising || back != XenbusStateInitWait)
+		return;
+	rc = pvnet_setup(dev);
+	if (rc) {
+		pvnet_teardown(dev);
+		xenbus_dev_fatal(xdev, rc, "no queues for the back end");
+		return;
+	}
+	xenbus_switch_state(xdev, XenbusStateConnected);
+}
+
+static void announce(struct pvnet_dev *dev)
+{
+	const struct pvnet_offers *o = &dev->offers;
+
+	netdev_info(dev->netdev, "%u queues%s%s%s%s%s, %u pages staged\n", dev->nr_queues,
+		    o->split ? ", split events" : "", o->sg ? ", sg" : "", o->gso4 ? ", tso" : "",
+		    o->gso6 ? ", tso6" : "", dev->untrusted ? ", bounced" : "", pvnet_staged(dev));
+}
+
+static void close(struct pvnet_dev *dev)
+{
+	pvnet_stop(dev);
+	if (dev->xdev->state != XenbusStateClosed)
+		xenbus_frontend_closed(dev->xdev);
+}
+
+static void tell_lie(struct pvnet_dev *dev)
+{
+	if (!pvnet_dead(dev) || dev->told_lie)
+		return;
+	dev->told_lie = true;
+	pvnet_stop(dev);
+	xenbus_dev_fatal(dev->xdev, -EPROTO, "%s", dev->lie);
+}
+
+static void step(struct work_struct *work)
+{
+	struct pvnet_dev *dev = container_of(work, struct pvnet_dev, work);
+	struct xenbus_device *xdev = dev->xdev;
+	enum xenbus_state back;
+
+	mutex_lock(&dev->lock);
+	if (test_bit(PVNET_REMOVED, &dev->flags)) {
+		mutex_unlock(&dev->lock);
+		return;
+	}
+	tell_lie(dev);
+	back = xenbus_read_driver_state(dev->otherend);
+	switch (back) {
+	case XenbusStateInitWait:
+		begin(dev, back);
+		break;
+	case XenbusStateConnected:
+		if (xdev->state != XenbusStateConnected || pvnet_dead(dev))
+			break;
+		if (dev->started) {
+			pvnet_look(dev);
+			pvnet_ctrl_hash(dev);
+			pvnet_groups_look(dev);
+		} else {
+			pvnet_start(dev);
+			announce(dev);
+		}
+		break;
+	case XenbusStateClosing:
+		close(dev);
+		break;
+	case XenbusStateClosed:
+		if (xdev->state == XenbusStateInitialising)
+			break;
+		close(dev);
+		/* it has let go of everything */
+		pvnet_teardown(dev);
+		/* not if the toolstack takes the device away */
+		if (dev->again && xenbus_read_unsigned(dev->otherend, "online", 1))
+			begin(dev, back);
+		break;
+	default:
+		break;
+	}
+	mutex_unlock(&dev->lock);
+}
+
+/* --- the driver --------------------------------------------------------------------------------------- */
+
+static void stop_waiting(struct pvnet_dev *dev)
+{
+	WRITE_ONCE(dev->leaving, true);
+	wake_up(&dev->ctrl.wait);
+}
+
+static void otherend_changed(struct xenbus_device *xdev, enum xenbus_state back)
+{
+	struct pvnet_dev *dev = dev_get_drvdata(&xdev->dev);
+
+	wake_up_all(&changed);
+	if (!dev)
+		return;
+	/* the work item may be waiting for an answer that will not come */
+	if (back != XenbusStateConnected && READ_ONCE(dev->started))
+		stop_waiting(dev);
+	pvnet_kick_work(dev);
+}
+
+static void carrier_changed(struct xenbus_watch *watch, const char *path, const char *token)
+{
+	pvnet_kick_work(container_of(watch, struct pvnet_dev, carrier_watch));
+}
+
+static void mtu_changed(struct xenbus_watch *watch, const char *path, const char *token)
+{
+	pvnet_kick_work(container_of(watch, struct pvnet_dev, mtu_watch));
+}
+
+static int watch(struct xenbus_watch *w, const char *dir, const char *key,
+		 void (*fn)(struct xenbus_watch *, const char *, const char *))
+{
+	int rc;
+
+	w->node = kasprintf(GFP_NOIO, "%s/%s", dir, key);
+	if (!w->node)
+		return -ENOMEM;
+	w->callback = fn;
+	rc = register_xenbus_watch(w);
+	if (rc) {
+		kfree(w->node);
+		w->node = NULL;
+	}
+	return rc;
+}
+
+static void unwatch(struct xenbus_watch *w)
+{
+	if (!w->node)
+		return;
+	unregister_xenbus_watch(w);
+	kfree(w->node);
+	w->node = NULL;
+}
+
+static int read_mac(struct xenbus_device *xdev, u8 *mac)
+{
+	char *text = xenbus_read(XBT_NIL, xdev->nodename, "mac", NULL);
+	bool ok;
+
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	ok = mac_pton(text, mac) && is_valid_ether_addr(mac);
+	kfree(text);
+	return ok ? 0 : -EINVAL;
+}
+
+static void queues_init(struct pvnet_dev *dev)
+{
+	struct pvnet_queue *q;
+	unsigned int i;
+
+	for (i = 0; i < dev->max_queues; i++) {
+		q = &dev->queues[i];
+		q->dev = dev;
+		q->nr = i;
+		timer_setup(&q->rx.retry, pvnet_rx_retry, 0);
+		netif_napi_add(dev->netdev, &q->napi, pvnet_poll);
+	}
+}
+
+static void dev_free(struct pvnet_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; dev->queues && i < dev->max_queues; i++)
+		netif_napi_del(&dev->queues[i].napi);
+	kvfree(dev->queues);
+	kfree(dev->otherend);
+	free_netdev(dev->netdev);
+}
+
+static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
+{
+	unsigned int queues = min3(max_queues ?: num_possible_cpus(), num_possible_cpus(), PVNET_MAX_QUEUES);
+	struct net_device *netdev = pvnet_netdev_new(queues);
+	struct pvnet_dev *dev;
+	u8 mac[ETH_ALEN];
+	int rc;
+
+	if (!netdev)
+		return -ENOMEM;
+	dev = netdev_priv(netdev);
+	dev->netdev = netdev;
+	dev->xdev = xdev;
+	dev->max_queues = queues;
+	mutex_init(&dev->lock);
+	init_waitqueue_head(&dev->ctrl.wait);
+	INIT_WORK(&dev->work, step);
+	dev->queues = kvcalloc(queues, sizeof(*dev->queues), GFP_KERNEL);
+	dev->otherend = kstrdup(xdev->otherend, GFP_KERNEL);
+	rc = dev->queues && dev->otherend ? read_mac(xdev, mac) : -ENOMEM;
+	if (rc) {
+		xenbus_dev_fatal(xdev, rc, "no NIC: its mac can not be read, or there is no memory");
+		dev_free(dev);
+		return rc;
+	}
+	queues_init(dev);
+	pvnet_rss_init(dev);
+	eth_hw_addr_set(netdev, mac);
+	SET_NETDEV_DEV(netdev, &xdev->dev);
+	rc = register_netdev(netdev);
+	if (rc) {
+		xenbus_dev_fatal(xdev, rc, "the interface could not be registered");
+		dev_free(dev);
+		return rc;
+	}
+	/* a driver was here before, and closed the device */
+	dev->again = xdev->state == XenbusStateClosed;
+	dev_set_drvdata(&xdev->dev, dev);
+	if (watch(&dev->carrier_watch, dev->otherend, "carrier", carrier_changed) ||
+	    watch(&dev->mtu_watch, xdev->nodename, "mtu", mtu_changed))
+		netdev_warn(netdev, "changes of carrier and MTU will not be seen\n");
+	return 0;
+}
+
+static bool back_is(const struct pvnet_dev *dev, enum xenbus_state a, enum xenbus_state b)
+{
+	enum xenbus_state back = xenbus_read_driver_state(dev->otherend);
+
+	return back == a || back == b || back == XenbusStateUnknown;
+}
+
+/* Let the back end go first, so that what was lent is ours again; but not for ever. */
+static void leave(struct pvnet_dev *dev)
+{
+	unsigned long until = jiffies + CLOSE_WAIT;
+
+	/* a toolstack in a hurry takes our directory first; then there is no way to say anything */
+	if (back_is(dev, XenbusStateClosed, XenbusStateInitWait) ||
+	    !xenbus_exists(XBT_NIL, dev->xdev->nodename, "state"))
+		return;
+	if (dev->xdev->state == XenbusStateConnected || dev->xdev->state == XenbusStateInitialising)
+		xenbus_switch_state(dev->xdev, XenbusStateClosing);
+	while (!wait_event_timeout(changed, back_is(dev, XenbusStateClosing, XenbusStateClosed), HZ / 10) &&
+	       time_before(jiffies, until))
+		;
+	xenbus_switch_state(dev->xdev, XenbusStateClosed);
+	while (!wait_event_timeout(changed, back_is(dev, XenbusStateClosed, XenbusStateInitWait), HZ / 10) &&
+	       time_before(jiffies, until))
+		;
+}
+
+static void remove(struct xenbus_device *xdev)
+{
+	struct pvnet_dev *dev = dev_get_drvdata(&xdev->dev);
+
+	set_bit(PVNET_REMOVED, &dev->flags);
+	unwatch(&dev->carrier_watch);
+	unwatch(&dev->mtu_watch);
+	stop_waiting(dev);
+	cancel_work_sync(&dev->work);
+	unregister_netdev(dev->netdev);
+	mutex_lock(&dev->lock);
+	pvnet_stop(dev);
+	leave(dev);
+	pvnet_teardown(dev);
+	mutex_unlock(&dev->lock);
+	/* NAPI may have found a lie meanwhile; it is off now */
+	cancel_work_sync(&dev->work);
+	dev_set_drvdata(&xdev->dev, NULL);
+	dev_free(dev);
+}
+
+static int resume(struct xenbus_device *xdev)
+{
+	struct pvnet_dev *dev = dev_get_drvdata(&xdev->dev);
+	char *otherend = kstrdup(xdev->otherend, GFP_NOIO);
+
+	if (!otherend)
+		return -ENOMEM;
+	unwatch(&dev->carrier_watch);
+	stop_waiting(dev);
+	mutex_lock(&dev->lock);
+	kfree(dev->otherend);
+	dev->otherend = otherend;
+	dev->stale = true;
+	pvnet_teardown(dev);
+	/* the work item may have come between the core and this */
+	if (xdev->state != XenbusStateInitialising)
+		xenbus_switch_state(xdev, XenbusStateInitialising);
+	mutex_unlock(&dev->lock);
+	if (watch(&dev->carrier_watch, otherend, "carrier", carrier_changed))
+		netdev_warn(dev->netdev, "changes of the carrier will not be seen\n");
+	pvnet_kick_work(dev);
+	return 0;
+}
+
+/* Who waits for a root file system over the network waits for this. */
+static int is_ready(struct xenbus_device *xdev)
+{
+	const struct pvnet_dev *dev = dev_get_drvdata(&xdev->dev);
+
+	return !dev || dev->started;
+}
+
+static const struct xenbus_device_id ids[] = { { "vif" }, { "" } };
+
+static struct xenbus_driver driver = {
+	.name = "pvnet",
+	.ids = ids,
+	.probe = probe,
+	.remove = remove,
+	.resume = resume,
+	.is_ready = is_ready,
+	.otherend_changed = otherend_changed,
+};
+
+static int __init pvnet_init(void)
+{
+	int rc;
+
+	if (!xen_domain() || !xen_has_pv_nic_devices())
+		return -ENODEV;
+	/* reclaim: memory may be written out over it to be freed */
+	wq = alloc_workqueue("pvnet", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!wq)
+		return -ENOMEM;
+	rc = xenbus_register_frontend(&driver);
+	if (rc)
+		destroy_workqueue(wq);
+	return rc;
+}
+module_init(pvnet_init);
+
+static void __exit pvnet_exit(void)
+{
+	xenbus_unregister_driver(&driver);
+	destroy_workqueue(wq);
+}
+module_exit(pvnet_exit);
+
+MODULE_DESCRIPTION("Xen virtual NICs (netif front end of pvbus)");
+MODULE_LICENSE("GPL");
+MODULE_ALIAS("xen:vif");
+MODULE_VERSION("0.1");

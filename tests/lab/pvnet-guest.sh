@@ -1,0 +1,199 @@
+#!/bin/sh
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The guest's part of pvnet.sh: pvnet-guest.sh WORD [ARG...]; a function for each word.
+set -e
+n=$(hostname | tr -dc 0-9)
+
+until_true() { # TENTHS COMMAND...
+	left=$1
+	shift
+	until "$@"; do
+		[ "$left" -gt 0 ] || { echo "not within the limit: $*" >&2; exit 1; }
+		usleep 100000
+		left=$((left - 1))
+	done
+}
+
+is() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
+
+linked() { is "/sys/class/net/$1/carrier" 1; }
+
+bytes() { cat "/sys/class/net/eth0/statistics/$1_bytes"; }
+
+moved() { [ "$(bytes "$1")" -gt $((base + $2)) ]; }
+
+# Addresses of all NICs there are: eth0 is on the bridge, eth1 on the switch.
+do_up() {
+	for nic in /sys/class/net/eth*; do
+		nic=${nic##*/}
+		net=$((9 - ${nic#eth}))
+		ip link set "$nic" up
+		ip addr show dev "$nic" | grep -q "10.$net.0.1$n/" || ip addr add "10.$net.0.1$n/24" dev "$nic"
+		until_true 300 linked "$nic"
+	done
+}
+
+do_driver() { basename "$(readlink /sys/class/net/eth0/device/driver)"; }
+
+# A file to fetch, with its sum.
+do_serve() { # MIB
+	mkdir -p /www
+	dd if=/dev/urandom of=/www/file bs=1M count="$1" 2>/dev/null
+	sha256sum </www/file >/www/sum
+	httpd -h /www
+}
+
+do_fetch() { # ADDRESS
+	sum=$(wget -q -O - "http://$1/file" | sha256sum)
+	want=$(wget -q -O - "http://$1/sum")
+	[ -n "$want" ] && [ "$sum" = "$want" ] || { echo "sums of $1 differ: $sum, $want" >&2; exit 1; }
+}
+
+do_ping() { # ADDRESS COUNT [SIZE]
+	left=30
+	until ping -c 1 -W 2 "$1" >/dev/null; do
+		left=$((left - 1))
+		[ $left -gt 0 ] || { echo "$1 does not answer" >&2; exit 1; }
+	done
+	ping -c "$2" -W 5 -s "${3:-56}" "$1" | tail -n 2
+}
+
+# Fetching goes on in the background, through whatever happens; do_fetched says how it went.
+do_fetching() { # ADDRESS
+	rm -f /tmp/fetch.rc
+	base=$(bytes rx)
+	(
+		rc=0
+		(do_fetch "$1") >/tmp/fetch.text 2>&1 || rc=$?
+		echo $rc >/tmp/fetch.rc
+	) </dev/null >/dev/null 2>&1 &
+	until_true 600 moved rx 1000000
+}
+
+do_fetched() {
+	until_true 1800 test -s /tmp/fetch.rc
+	is /tmp/fetch.rc 0 || { cat /tmp/fetch.text; exit 1; }
+}
+
+# The module can be unloaded once it has no NICs: xenbus keeps it until then.
+do_rmmod() { # ROUNDS ADDRESS
+	i=0
+	while [ $i -lt "$1" ]; do
+		ping -f -c 1000000 "$2" >/dev/null 2>&1 &
+		wget -q -O /dev/null "http://$2/file" >/dev/null 2>&1 &
+		base=$(bytes rx)
+		until_true 300 moved rx 20000
+		for nic in /sys/bus/xen/drivers/pvnet/vif-*; do
+			echo "${nic##*/}" >/sys/bus/xen/drivers/pvnet/unbind
+		done
+		until_true 300 rmmod pvnet
+		[ ! -e /sys/class/net/eth0 ] || { echo "eth0 is left" >&2; exit 1; }
+		kill %1 %2 2>/dev/null || true
+		wait
+		# shellcheck disable=SC2086
+		insmod /root/pvnet.ko $PARAMETERS
+		until_true 300 test -e /sys/class/net/eth0
+		do_up
+		do_ping "$2" 1 >/dev/null
+		i=$((i + 1))
+	done
+}
+
+do_unbind() { # ROUNDS ADDRESS
+	i=0
+	while [ $i -lt "$1" ]; do
+		wget -q -O /dev/null "http://$2/file" >/dev/null 2>&1 &
+		base=$(bytes rx)
+		until_true 300 moved rx 100000
+		echo vif-0 >/sys/bus/xen/drivers/pvnet/unbind
+		kill %1 2>/dev/null || true
+		wait
+		echo vif-0 >/sys/bus/xen/drivers/pvnet/bind
+		until_true 300 test -e /sys/class/net/eth0
+		do_up
+		do_ping "$2" 1 >/dev/null
+		i=$((i + 1))
+	done
+}
+
+do_address6() { # of eth0, on its link
+	ip -6 addr show dev eth0 scope link | sed -n 's/.*inet6 \(fe80[^/]*\).*/\1/p'
+}
+
+# A NIC that was attached has an address of its own net, and works.
+do_attached() { # MAC
+	mac() { grep -l "$1" /sys/class/net/eth*/address 2>/dev/null; }
+	until_true 300 mac "$1" >/dev/null
+	nic=$(basename "$(dirname "$(mac "$1")")")
+	ip link set "$nic" up
+	until_true 300 linked "$nic"
+}
+
+do_detached() { # MAC
+	! grep -l "$1" /sys/class/net/eth*/address
+}
+
+nic_of() { # DEVID
+	ls "/sys/bus/xen/devices/vif-$1/net" 2>/dev/null
+}
+
+connected() { [ -n "$(nic_of "$1")" ] && linked "$(nic_of "$1")"; }
+
+disabled() { dmesg | grep -q "vif-$1: .*device is disabled"; }
+
+told_once() { [ "$(dmesg | grep -c "vif-$1: .*device is disabled")" = 1 ]; }
+
+# Frames for a back end that lies about them.  WANTED: dead, alive or any
+do_lied() { # DEVID WANTED
+	until_true 300 nic_of "$1" >/dev/null
+	nic=$(nic_of "$1")
+	ip link set "$nic" up
+	ip addr add 10.40.0.1/24 dev "$nic"
+	[ "$2" != alive ] || until_true 300 connected "$1"
+	arp -s 10.40.0.9 00:16:3e:99:99:99
+	left=20
+	[ "$2" = dead ] || left=2
+	while [ $left -gt 0 ] && ! disabled "$1"; do
+		for i in 1 2 3 4 5 6 7 8 9 10; do
+			ping -c 1 -s $((i * 200)) -W 1 10.40.0.9 >/dev/null 2>&1 &
+		done
+		wait
+		left=$((left - 1))
+	done
+	case $2 in
+	dead) told_once "$1" || { echo "vif-$1 is not disabled, or said it twice" >&2; exit 1; } ;;
+	alive) connected "$1" && ! disabled "$1" || { echo "vif-$1 is disabled" >&2; exit 1; } ;;
+	esac
+	dmesg | sed -n "s/.*vif-$1: .*\(queue .*disabled\)/\1/p"
+	do_facts "$nic" >/tmp/facts
+	tr ' ' '\n' </tmp/facts | grep -E '^(rx_errors|rx_bad|tx_errors|events|spurious)[:=]' | tr '\n' ' ' || true
+}
+
+do_unlied() { # DEVID
+	until_true 300 test ! -e "/sys/bus/xen/devices/vif-$1"
+}
+
+# A guest whose kernel log tells of trouble has failed, whatever its programs say.
+do_sane() { # [what may be there]
+	! dmesg | grep -vE "${1:-^$}" |
+		grep -E 'BUG:|WARNING|Oops|Call Trace|blocked for more|still in use|device is disabled|stalled pool'
+}
+
+do_facts() {
+	export LD_LIBRARY_PATH=/root
+	if /root/ethtool --version >/dev/null 2>&1; then
+		/root/ethtool -S "${1:-eth0}" | awk 'NR > 1 && $2 { printf "%s%s ", $1, $2 }'
+	else
+		cd "/sys/class/net/${1:-eth0}/statistics"
+		for f in [rt]x_*; do
+			printf '%s=%s ' "$f" "$(cat "$f")"
+		done
+	fi
+	echo
+}
+
+word=$1
+shift
+"do_$word" "$@"
