@@ -25,7 +25,7 @@ static unsigned long backd, nr_kills = 200, killed;
 static uint64_t seed = 1, last, gap, done_ops, killed_at;
 static uint64_t stalls[MAX_KILLS];
 
-static void die(const char *what)
+static void __attribute__((noreturn)) die(const char *what)
 {
 	fprintf(stderr, "bench-stall: %s\n", what);
 	exit(1);
@@ -144,7 +144,8 @@ int main(int argc, char **argv)
 	if (pvb_loop_run(loop) < 0)
 		die("the loop ended");
 	qsort(stalls, nr_kills, sizeof(stalls[0]), ascending);
-	printf("%lu workers killed, queue depth %u, %llu requests: stalls of median %.1f ms, 90%% %.1f, 99%% %.1f, longest %.1f, shortest %.1f\n",
-	       nr_kills, qd, (unsigned long long)done_ops, at_ms(50), at_ms(90), at_ms(99), at_ms(100), at_ms(0));
+	printf("%lu workers killed, queue depth %u, %llu requests: ", nr_kills, qd, (unsigned long long)done_ops);
+	printf("stalls of median %.1f ms, 90%% %.1f, 99%% %.1f, longest %.1f, shortest %.1f\n", at_ms(50), at_ms(90), at_ms(99),
+	       at_ms(100), at_ms(0));
 	return 0; /* the process ends with requests in flight, as a guest may */
 }

@@ -319,8 +319,8 @@ static void open_disk(struct crash_rig *r)
 
 static void connect_disk(struct crash_rig *r)
 {
-	struct hfront_options opt = { .queues = conf->queues, .ring_order = conf->ring_order, .pages = SLOTS * PAGES, .abi32 = conf->abi32,
-				      .persistent = conf->persistent };
+	struct hfront_options opt = { .queues = conf->queues, .ring_order = conf->ring_order, .pages = SLOTS * PAGES,
+				      .abi32 = conf->abi32, .persistent = conf->persistent };
 	struct ipc_msg *m = &r->dev[0].connect;
 	struct blk_connect *c = &m->u.connect.blk;
 	struct pvb_error err;

@@ -721,8 +721,8 @@ static const struct script bad_buffer = {
 	.batch = { { .a = { ONE, MANY, LARGE }, .nr_a = 3, .lost_ok = true } },
 };
 static const struct { const char *name; const struct script *script; } scripts[] = {
-	{ "frames", &frames }, { "shared event channel", &shared_event }, { "hash", &control }, { "staging grants", &staged }, { "pools", &pools },
-	{ "no room", &no_room }, { "a buffer that is not one", &bad_buffer },
+	{ "frames", &frames }, { "shared event channel", &shared_event }, { "hash", &control }, { "staging grants", &staged },
+	{ "pools", &pools }, { "no room", &no_room }, { "a buffer that is not one", &bad_buffer },
 };
 
 /* Index and ring wrap at once, early and late; the ring alone; neither. */
