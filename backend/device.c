@@ -471,13 +471,22 @@ static void attached(struct device *d, const struct ipc_msg *m, const char *text
 	device_step(d);
 }
 
+/* The front end, or the toolstack for it.  Its ports may be gone before its state has been looked at here. */
+static bool is_closing(struct device *d)
+{
+	enum pvb_state front = pvb_state_read(d->sup->store, PVB_NO_TXN, d->front);
+
+	return front == PVB_CLOSING || front == PVB_CLOSED || front == PVB_UNKNOWN ||
+	       pvb_state_read(d->sup->store, PVB_NO_TXN, d->back) == PVB_CLOSING;
+}
+
 static void connected(struct device *d, const struct ipc_msg *m, const char *text)
 {
 	if (m->rc) {
 		d->phase = DEV_ATTACHED;
 		let_go(d);
-		if (d->resuming && pvb_state_read(d->sup->store, PVB_NO_TXN, d->back) == PVB_CLOSING) {
-			d->resuming = d->adopted = false; /* the front end has closed meanwhile, and nothing is there to go on with */
+		if (d->resuming && is_closing(d)) { /* meanwhile, and nothing is there to go on with */
+			d->resuming = d->adopted = false;
 			device_step(d);
 			return;
 		}
