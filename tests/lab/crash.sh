@@ -4,7 +4,7 @@
 # Back ends die under stock guests, whose disks and NICs are in use: each worker and pvbackd itself, at random times,
 # while files are written, disks are taken away, guests are started again, and another pvbackd is put in.  No guest may notice.
 #   lab/run --with-fio --file tests/lab/blk-functions.sh --file tests/lab/crash-guest.sh tests/lab/crash.sh [STEP...]
-# KILLS=N: of workers under traffic (200); a quarter of it under files; a tenth each of the others
+# KILLS=N: of workers under traffic (200); a quarter of it under files; fewer of the others
 # VCPUS=N: of the guest, and its disk's queues (4)
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
@@ -113,15 +113,15 @@ step_traffic() {
 step_files() {
 	local from=$(($(wc -l <$log) + 1)) n
 
-	guest_exec good 'mount -t ext4 /dev/xvdb /mnt' && start fs && killed $((kills / 4)) $devices && finish fs || return
+	guest_exec good 'mount -t ext4 /dev/xvdb /mnt' && start fs && killed $((kills / 4 + 2)) $devices && finish fs || return
 	fsck.ext4 -fn /run/files.img >/tmp/fsck 2>&1 || { cat /tmp/fsck; return 1; }
 	mount -o loop,ro /run/files.img /mnt || return
 	for n in 0 1 2 3; do
-		[ ! -e /mnt/sums.$n ] || (cd /mnt/$n && sha256sum -c --quiet ../sums.$n) || { umount /mnt; return 1; }
+		[ ! -e /mnt/sums.$n ] || (cd /mnt/$n && sha256sum -cs ../sums.$n) || { umount /mnt; return 1; }
 	done
 	umount /mnt
 	losetup -D
-	note "  $((kills / 4)) times: $(stalls $from)"
+	note "  $((kills / 4 + 2)) times: $(stalls $from)"
 }
 
 # pvbackd with its workers, without them, told to stop, and replaced in place
@@ -129,7 +129,7 @@ step_daemon() {
 	local from=$(($(wc -l <$log) + 1)) n how all
 
 	start disk net || return
-	for ((n = 0; n < kills / 10; n++)); do
+	for ((n = 0; n < kills / 10 + 4; n++)); do
 		sleep "$(rand 900)"
 		how=$((n % 4))
 		all=$(worker_of)
@@ -168,7 +168,7 @@ step_detach() {
 
 	id=$(guest_id good)
 	start disk || return
-	for ((n = 0; n < kills / 10; n++)); do
+	for ((n = 0; n < kills / 10 + 1; n++)); do
 		xl block-attach good "$(spec xvdc rw /run/extra.img)" >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
 		wait_node "$base/vbd/$id/51744/state" 30 '[ "$value" = 4 ]' || { echo "round $n: xvdc does not connect" >&2; return 1; }
 		guest_exec good '(dd if=/dev/xvdc of=/dev/null bs=64k </dev/null >/dev/null 2>&1 &)'
@@ -186,7 +186,7 @@ step_detach() {
 step_reboot() {
 	local n id
 
-	for ((n = 0; n < kills / 20; n++)); do
+	for ((n = 0; n < kills / 20 + 1; n++)); do
 		id=$(guest_id second)
 		guest_exec second '(dd if=/dev/xvda of=/dev/null bs=64k </dev/null >/dev/null 2>&1 &)'
 		xl reboot second || return
