@@ -230,10 +230,8 @@ static void step_closed(struct device *d, enum pvb_state front)
 	if (d->phase != DEV_NEW || !online(d) || d->sup->stopping)
 		return;
 	if (front == PVB_INITIALISING && !d->hopeless && !front_is_gone(d, front) && !too_often(d)) {
-		device_set_text(d, d->ops->error, NULL);
-		d->error[0] = 0;
 		d->yielded = d->foreign = false;
-		step_initialising(d);
+		step_initialising(d); /* error stays until it is offered: whoever finds it closed asks why */
 	}
 }
 

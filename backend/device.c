@@ -91,9 +91,14 @@ static bool move_state(struct device *d, const struct store_change *c, const cha
 
 bool device_move_state(struct device *d, enum pvb_state to, const char *why)
 {
-	struct store_change c = { d, d->state, to, NULL, NULL };
+	bool begins = to == PVB_INIT_WAIT; /* what was wrong is not any more */
+	struct store_change c = { d, d->state, to, begins ? d->ops->error : NULL, NULL };
 
-	return move_state(d, &c, why);
+	if (!move_state(d, &c, why))
+		return false;
+	if (begins)
+		d->error[0] = 0;
+	return true;
 }
 
 void device_set_text(struct device *d, const struct pvb_key *key, const char *text)
