@@ -55,7 +55,7 @@ all_gone() {
 	left=$(fds_of $backd)
 	[ "$left" -le "$backd_fds" ] || {
 		echo "pvbackd has $left descriptors open, had $backd_fds:" >&2
-		find /proc/$backd/fd -mindepth 1 -printf '%l\n' >&2
+		ls -l /proc/$backd/fd >&2
 		return 1
 	}
 	log_clean

@@ -134,7 +134,7 @@ step_files() {
 
 # pvbackd with its workers, without them, told to stop, and replaced in place
 step_daemon() {
-	local from=$(($(wc -l <$log) + 1)) n how all
+	local from=$(($(wc -l <$log) + 1)) n how all fds=$backd_fds
 
 	start disk net || return
 	for ((n = 0; n < kills / 10 + 4; n++)); do
@@ -150,6 +150,7 @@ step_daemon() {
 		[ $how = 3 ] || { wait $backd; backd_start; }
 		all_connected $devices || return
 	done
+	backd_fds=$fds # of the one that had no device yet
 	finish disk net || return
 	note "  $n times: $(stalls $from)"
 }
