@@ -45,7 +45,7 @@ fio=()
 for n in 1 2; do
 	show "xl create net$n.cfg       # stock kernel; vif = [ \"bridge=xenbr0\", \"script=vif-pvbus,bridge=switch:lan\" ]"
 	t=$EPOCHREALTIME
-	guest_create net$n pv --mem $((128 + 2 * mib)) --vcpus 2 --script /tmp/guest.sh --file /root/mib \
+	guest_create net$n pv --mem $((256 + 2 * mib)) --vcpus 2 --script /tmp/guest.sh --file /root/mib \
 		"${fio[@]}" --vif "bridge=xenbr0,mac=00:16:3e:09:00:0$n" \
 		--vif "script=vif-pvbus,bridge=switch:lan,mac=00:16:3e:08:00:0$n" || exit 1
 	echo "   created after $(since "$t")"
@@ -145,7 +145,7 @@ guest_destroy net1 && guest_destroy net2 || exit 1
 
 if [ -n "$migrate" ]; then
 	show "xl migrate net3 (PVH), within this host, while dom0 fetches a file from it"
-	guest_create net3 pvh --mem $((128 + 2 * mib)) --script /tmp/guest3.sh --file /root/mib \
+	guest_create net3 pvh --mem $((256 + 2 * mib)) --script /tmp/guest3.sh --file /root/mib \
 		--vif "bridge=xenbr0,mac=00:16:3e:09:00:03" || exit 1
 	guest_wait net3 300 || lab_fail "net3: status $?"
 	wait_for 'ping -c 1 -W 5 10.9.0.13 >/dev/null' 60 "net3 answers dom0" || exit 1
