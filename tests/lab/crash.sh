@@ -150,7 +150,7 @@ step_daemon() {
 		[ $how = 3 ] || { wait $backd; backd_start; }
 		all_connected $devices || return
 	done
-	backd_fds=$fds # of the one that had no device yet
+	backd_fds=$((fds + 1)) # of the one that had no device yet; and $news, which this one was started with
 	finish disk net || return
 	note "  $n times: $(stalls $from)"
 }
