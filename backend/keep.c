@@ -16,6 +16,7 @@
 
 #define RECORD_MAGIC 0x3150454b42565021ull /* "!PVBKEP1" */
 #define NAME_MAX_LEN 64
+#define JOURNAL ".journal"
 #define STATS ".stats"
 
 struct record {
@@ -46,13 +47,35 @@ void keep_close(struct supervisor *sup)
 	sup->keep_fd = -1;
 }
 
-static int new_file(const struct device *d, const char *suffix)
+static void drop_file(const struct device *d, const char *suffix)
 {
 	char name[NAME_MAX_LEN];
 
 	name_of(d, suffix, name);
-	unlinkat(d->sup->keep_fd, name, 0); /* never the same file again: an earlier worker may still have it */
+	unlinkat(d->sup->keep_fd, name, 0);
+}
+
+static int new_file(const struct device *d, const char *suffix)
+{
+	char name[NAME_MAX_LEN];
+
+	drop_file(d, suffix); /* never the same file again: an earlier worker may still have it */
+	name_of(d, suffix, name);
 	return openat(d->sup->keep_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+/* Memory for a worker, all zero: a new file, or where there is no directory something that nobody finds again.  Or -errno. */
+static int new_memory(const struct device *d, const char *suffix, size_t bytes)
+{
+	int fd = d->sup->keep_fd < 0 ? memfd_create(suffix, MFD_CLOEXEC) : new_file(d, suffix);
+
+	if (fd >= 0 && ftruncate(fd, (off_t)bytes) < 0) {
+		int rc = -errno;
+
+		close(fd);
+		return rc;
+	}
+	return fd < 0 ? -errno : fd;
 }
 
 int keep_stats(struct device *d, size_t bytes, bool fresh)
@@ -61,34 +84,20 @@ int keep_stats(struct device *d, size_t bytes, bool fresh)
 	struct stat st;
 	int fd = -1;
 
-	if (d->sup->keep_fd < 0) {
-		fd = memfd_create("pvbackd-stats", MFD_CLOEXEC);
-	} else if (!fresh) {
-		name_of(d, STATS, name);
+	name_of(d, STATS, name);
+	if (d->sup->keep_fd >= 0 && !fresh)
 		fd = openat(d->sup->keep_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-		if (fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size == bytes)
-			return fd;
-		if (fd >= 0)
-			close(fd);
-		fd = new_file(d, STATS);
-	} else {
-		fd = new_file(d, STATS);
-	}
-	if (fd >= 0 && ftruncate(fd, (off_t)bytes) < 0) {
+	if (fd >= 0 && fstat(fd, &st) == 0 && (size_t)st.st_size == bytes)
+		return fd;
+	if (fd >= 0)
 		close(fd);
-		fd = -1;
-	}
-	return fd < 0 ? -errno : fd;
+	return new_memory(d, STATS, bytes);
 }
 
 void keep_stats_drop(const struct device *d)
 {
-	char name[NAME_MAX_LEN];
-
-	if (d->sup->keep_fd < 0)
-		return;
-	name_of(d, STATS, name);
-	unlinkat(d->sup->keep_fd, name, 0);
+	if (d->sup->keep_fd >= 0)
+		drop_file(d, STATS);
 }
 
 static int write_record(const struct device *d, size_t bytes)
@@ -113,30 +122,21 @@ static int write_record(const struct device *d, size_t bytes)
 
 int keep_new(struct device *d, size_t bytes, struct pvb_error *err)
 {
-	int rc;
+	int rc = new_memory(d, JOURNAL, bytes);
 
-	if (d->sup->keep_fd < 0)
-		d->journal_fd = memfd_create("pvbackd-journal", MFD_CLOEXEC);
-	else
-		d->journal_fd = new_file(d, ".journal");
-	if (d->journal_fd < 0)
-		return pvb_err(err, -errno, "journal: %s", strerror(errno));
-	rc = ftruncate(d->journal_fd, (off_t)bytes) < 0 ? -errno : 0;
-	if (rc == 0 && d->sup->keep_fd >= 0)
-		rc = write_record(d, bytes);
+	if (rc >= 0) {
+		d->journal_fd = rc;
+		rc = d->sup->keep_fd >= 0 ? write_record(d, bytes) : 0;
+	}
 	return rc < 0 ? pvb_err(err, rc, "journal of %zu bytes: %s", bytes, strerror(-rc)) : 0;
 }
 
 void keep_drop(const struct device *d)
 {
-	char name[NAME_MAX_LEN];
-
 	if (d->sup->keep_fd < 0)
 		return;
-	name_of(d, "", name);
-	unlinkat(d->sup->keep_fd, name, 0);
-	name_of(d, ".journal", name);
-	unlinkat(d->sup->keep_fd, name, 0);
+	drop_file(d, "");
+	drop_file(d, JOURNAL);
 }
 
 static int read_record(int dir, const char *name, const struct device_ops *ops, struct record *r, struct pvb_error *err)
@@ -168,7 +168,7 @@ int keep_find(struct device *d, const void *now, struct pvb_error *err)
 		return rc;
 	if (memcmp(&r.connect, now, sizeof(r.connect)) != 0 || memcmp(r.vm, d->vm, sizeof(r.vm)) != 0)
 		return pvb_err(err, -ESTALE, "the record of its connection is another connection's");
-	name_of(d, ".journal", name);
+	name_of(d, JOURNAL, name);
 	fd = openat(d->sup->keep_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return pvb_err(err, -errno, "its journal: %s", strerror(errno));

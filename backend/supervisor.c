@@ -191,7 +191,7 @@ int supervisor_hand_over(struct supervisor *sup, const char *path, bool force, s
 	if (path[0] != '/' || access(path, X_OK) < 0)
 		return pvb_err(err, -ENOEXEC, "%s: %s", path, path[0] == '/' ? strerror(errno) : "not an absolute path");
 	for (struct device *d = sup->devices; d && !force; d = d->next)
-		if ((d->phase == DEV_CONNECTED || d->resuming) && (sup->keep_fd < 0 || !d->ops->outlives || !d->ops->outlives(d)))
+		if ((d->phase == DEV_CONNECTED || d->resuming) && (sup->keep_fd < 0 || !d->ops->outlives(d)))
 			return pvb_err(err, -EBUSY, "%s would not outlive this process", device_name(d));
 	sup->successor = strdup(path);
 	if (!sup->successor)

@@ -67,7 +67,6 @@ int nif_new(struct nif **out, struct nif_ctx *ctx, const struct nif_config *cfg,
 	nif->port = port;
 	nif->stats = stats;
 	nif->owner = owner;
-	stats->version = NIF_STATS_VERSION;
 	nif_set_rate(nif, &cfg->tx, &cfg->rx);
 	for (struct port *p = port; p; p = p->below) {
 		p->nif = nif;
