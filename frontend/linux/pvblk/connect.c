@@ -11,9 +11,6 @@
 #include <xen/interface/io/protocols.h>
 #include "pvblk.h"
 
-/* This may be the disk that is swapped to. */
-#define GFP (GFP_NOIO | __GFP_NOWARN)
-
 /* --- rings and event channels ------------------------------------------------------------------------- */
 
 static int ring_make(struct pvblk_dev *dev, struct pvblk_ring *r)
@@ -23,13 +20,13 @@ static int ring_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 	u32 i;
 	int rc;
 
-	rc = xenbus_setup_ring(dev->xdev, GFP, &r->pages, pages, r->page_refs);
+	rc = xenbus_setup_ring(dev->xdev, PVB_GFP, &r->pages, pages, r->page_refs);
 	if (rc)
 		return rc;
 	r->nr_pages = pages;
 	pvb_ring_front_init(&r->ring, r->pages, pages * PAGE_SIZE, sizeof(struct blkif_request));
-	shadow = kvcalloc(r->ring.nr_slots, sizeof(*shadow), GFP);
-	r->refs = kvmalloc_array(PVBLK_MAX_REFS, sizeof(*r->refs), GFP);
+	shadow = kvcalloc(r->ring.nr_slots, sizeof(*shadow), PVB_GFP);
+	r->refs = kvmalloc_array(PVBLK_MAX_REFS, sizeof(*r->refs), PVB_GFP);
 	if (!shadow || !r->refs) {
 		kvfree(shadow);
 		return -ENOMEM;
@@ -58,31 +55,6 @@ static int ring_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 	return 0;
 }
 
-static int page_make(struct pvblk_dev *dev, struct pvblk_page *p, bool readonly)
-{
-	struct page *page = alloc_page(GFP | __GFP_ZERO);
-	int rc;
-
-	if (!page)
-		return -ENOMEM;
-	rc = gnttab_grant_foreign_access(dev->xdev->otherend_id, xen_page_to_gfn(page), readonly);
-	if (rc < 0) {
-		__free_page(page);
-		return rc;
-	}
-	p->page = page;
-	p->ref = rc;
-	return 0;
-}
-
-/* A page the back end still uses is freed by the kernel once it does not. */
-static void page_drop(struct pvblk_page *p)
-{
-	if (p->page)
-		gnttab_end_foreign_access(p->ref, p->page);
-	p->page = NULL;
-}
-
 static int indirect_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 {
 	struct pvblk_indirect *ind;
@@ -90,10 +62,10 @@ static int indirect_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 	int rc;
 
 	for (i = 0; i < min(PVBLK_INDIRECT, r->ring.nr_slots); i++) {
-		ind = kzalloc(sizeof(*ind), GFP);
+		ind = kzalloc(sizeof(*ind), PVB_GFP);
 		if (!ind)
 			return i ? 0 : -ENOMEM;
-		rc = page_make(dev, &ind->table, true);
+		rc = pvb_page_make(dev->xdev, &ind->table, true);
 		if (rc) {
 			kfree(ind);
 			return i ? 0 : rc;
@@ -109,12 +81,12 @@ static int bounce_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 	u32 most = dev->bounce ? PVBLK_BOUNCE_PAGES : PVBLK_COPY_PAGES;
 	int rc = 0;
 
-	r->bounce = kvcalloc(most, sizeof(*r->bounce), GFP);
-	r->free_bounce = kvmalloc_array(most, sizeof(*r->free_bounce), GFP);
+	r->bounce = kvcalloc(most, sizeof(*r->bounce), PVB_GFP);
+	r->free_bounce = kvmalloc_array(most, sizeof(*r->free_bounce), PVB_GFP);
 	if (!r->bounce || !r->free_bounce)
 		return -ENOMEM;
 	for (r->nr_bounce = 0; r->nr_bounce < most; r->nr_bounce++) {
-		rc = page_make(dev, &r->bounce[r->nr_bounce], false);
+		rc = pvb_page_make(dev->xdev, &r->bounce[r->nr_bounce], false);
 		if (rc)
 			break;
 		r->free_bounce[r->nr_bounce] = r->nr_bounce;
@@ -151,11 +123,11 @@ static void ring_drop(struct pvblk_dev *dev, struct pvblk_ring *r)
 	pvblk_refs_give(r, 0);
 	while ((ind = r->indirect)) {
 		r->indirect = ind->next;
-		page_drop(&ind->table);
+		pvb_page_drop(&ind->table);
 		kfree(ind);
 	}
 	for (i = 0; i < r->nr_bounce; i++)
-		page_drop(&r->bounce[i]);
+		pvb_page_drop(&r->bounce[i]);
 	r->nr_bounce = r->nr_free_bounce = 0;
 	kvfree(r->bounce);
 	kvfree(r->free_bounce);
@@ -205,8 +177,9 @@ static void remove_stale(struct pvblk_dev *dev, struct xenbus_transaction t)
 	}
 }
 
-static int publish_keys(struct pvblk_dev *dev, struct xenbus_transaction t)
+static int publish_keys(void *arg, struct xenbus_transaction t)
 {
+	struct pvblk_dev *dev = arg;
 	const char *dir = dev->xdev->nodename;
 	char path[80];
 	unsigned int i;
@@ -230,21 +203,9 @@ static int publish_keys(struct pvblk_dev *dev, struct xenbus_transaction t)
 
 static int publish(struct pvblk_dev *dev)
 {
-	struct xenbus_transaction t;
-	int rc;
+	int rc = pvb_publish(publish_keys, dev);
 
-	do {
-		rc = xenbus_transaction_start(&t);
-		if (rc)
-			return rc;
-		rc = publish_keys(dev, t);
-		if (rc) {
-			xenbus_transaction_end(t, 1);
-			return rc;
-		}
-		rc = xenbus_transaction_end(t, 0);
-	} while (rc == -EAGAIN);
-	dev->stale = true;
+	dev->stale |= rc == 0;
 	return rc;
 }
 

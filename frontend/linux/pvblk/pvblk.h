@@ -26,6 +26,7 @@
 #include <xen/xenbus.h>
 #include <xen/interface/io/blkif.h>
 #include "compat.h"
+#include "front.h"
 #include "ring.h"
 
 #define PVBLK_MAX_ORDER     4u
@@ -42,15 +43,9 @@
 struct dentry;
 struct pvblk_dev;
 
-/* A page of ours, granted for as long as the connection lives. */
-struct pvblk_page {
-	struct page *page;
-	grant_ref_t ref;
-};
-
 /* What an indirect request needs beyond its slot. */
 struct pvblk_indirect {
-	struct pvblk_page table;        /* segments, as the back end reads them */
+	struct pvb_page table;          /* segments, as the back end reads them */
 	u32 refs[PVBLK_MAX_SEGS];
 	struct pvblk_indirect *next;
 };
@@ -87,7 +82,7 @@ struct pvblk_ring {
 	u32 *refs;                      /* stack of grant references that are not in use */
 	u32 nr_refs, claimed;           /* on the stack; in all */
 	struct pvblk_indirect *indirect;
-	struct pvblk_page *bounce;
+	struct pvb_page *bounce;
 	u16 *free_bounce;
 	u32 nr_bounce, nr_free_bounce;
 	struct pvblk_seg segs[PVBLK_MAX_SEGS];

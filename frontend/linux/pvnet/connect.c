@@ -64,8 +64,9 @@ static void remove_stale(struct pvnet_dev *dev, struct xenbus_transaction t)
 	}
 }
 
-static int publish_keys(struct pvnet_dev *dev, struct xenbus_transaction t)
+static int publish_keys(void *arg, struct xenbus_transaction t)
 {
+	struct pvnet_dev *dev = arg;
 	static const char * const features[] = {
 		"request-rx-copy", "feature-rx-notify", "feature-sg", "feature-gso-tcpv4", "feature-gso-tcpv6",
 		"feature-ipv6-csum-offload",
@@ -98,21 +99,9 @@ static int publish_keys(struct pvnet_dev *dev, struct xenbus_transaction t)
 
 static int publish(struct pvnet_dev *dev)
 {
-	struct xenbus_transaction t;
-	int rc;
+	int rc = pvb_publish(publish_keys, dev);
 
-	do {
-		rc = xenbus_transaction_start(&t);
-		if (rc)
-			return rc;
-		rc = publish_keys(dev, t);
-		if (rc) {
-			xenbus_transaction_end(t, 1);
-			return rc;
-		}
-		rc = xenbus_transaction_end(t, 0);
-	} while (rc == -EAGAIN);
-	dev->stale = true;
+	dev->stale |= rc == 0;
 	return rc;
 }
 

@@ -81,7 +81,7 @@ static int call(struct pvnet_dev *dev, u16 type, u32 a, u32 b, u32 c, u32 *data)
 
 /* --- staging ------------------------------------------------------------------------------------------ */
 
-static void list_pages(struct pvnet_dev *dev, u32 *nr, const struct pvnet_page *pages, bool readonly)
+static void list_pages(struct pvnet_dev *dev, u32 *nr, const struct pvb_page *pages, bool readonly)
 {
 	struct gref *to = page_address(dev->ctrl.list.page);
 	u32 i;
@@ -91,7 +91,7 @@ static void list_pages(struct pvnet_dev *dev, u32 *nr, const struct pvnet_page *
 }
 
 /* Pages there are already serve a back end that is not trusted; they are only faster when it has mapped them. */
-static int pages_have(struct pvnet_dev *dev, struct pvnet_page **pages, struct pvnet_page **made, bool readonly)
+static int pages_have(struct pvnet_dev *dev, struct pvb_page **pages, struct pvb_page **made, bool readonly)
 {
 	*made = NULL;
 	if (*pages)
@@ -100,7 +100,7 @@ static int pages_have(struct pvnet_dev *dev, struct pvnet_page **pages, struct p
 }
 
 /* From here on frames are copied through the pages, which the queue's users may not have known till now. */
-static void use_pages(struct pvnet_queue *q, struct pvnet_page *tx, struct pvnet_page *rx)
+static void use_pages(struct pvnet_queue *q, struct pvb_page *tx, struct pvb_page *rx)
 {
 	struct netdev_queue *txq = netdev_get_tx_queue(q->dev->netdev, q->nr);
 
@@ -118,7 +118,7 @@ static void use_pages(struct pvnet_queue *q, struct pvnet_page *tx, struct pvnet
 /* 0: go on with the next queue. */
 static int stage_queue(struct pvnet_queue *q)
 {
-	struct pvnet_page *tx, *rx = NULL;
+	struct pvb_page *tx, *rx = NULL;
 	struct pvnet_dev *dev = q->dev;
 	u32 most, nr = 0;
 	int rc = call(dev, GET_GREF_MAPPING_SIZE, q->nr, 0, 0, &most);
@@ -215,7 +215,7 @@ int pvnet_ctrl_make(struct pvnet_dev *dev)
 		return rc;
 	}
 	pvb_ring_front_init(&c->ring, c->page, PAGE_SIZE, sizeof(struct xen_netif_ctrl_request));
-	rc = pvnet_page_make(dev, &c->list, false);
+	rc = pvb_page_make(dev->xdev, &c->list, false);
 	if (!rc)
 		rc = xenbus_alloc_evtchn(dev->xdev, &c->port);
 	if (rc)
@@ -250,7 +250,5 @@ void pvnet_ctrl_drop(struct pvnet_dev *dev)
 	if (c->page)
 		xenbus_teardown_ring(&c->page, 1, &c->ring_ref);
 	c->page = NULL;
-	if (c->list.page)
-		gnttab_end_foreign_access(c->list.ref, c->list.page);
-	c->list.page = NULL;
+	pvb_page_drop(&c->list);
 }

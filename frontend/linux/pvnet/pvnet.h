@@ -25,6 +25,7 @@
 #include <xen/xenbus.h>
 #include <xen/interface/io/netif.h>
 #include "compat.h"
+#include "front.h"
 #include "ring.h"
 
 #define PVNET_SLOTS      256u   /* of a ring: one page, both directions */
@@ -34,12 +35,6 @@
 #define PVNET_RSS_KEY    40u
 #define PVNET_RSS_MAP    128u
 #define PVNET_HDR        256u   /* bytes of a received frame that are copied before anybody reads them */
-
-/* A page of ours, granted for as long as the connection lives. */
-struct pvnet_page {
-	struct page *page;
-	grant_ref_t ref;
-};
 
 enum pvnet_kind { PVNET_FREE, PVNET_GRANTED, PVNET_OWN, PVNET_GROUP };
 
@@ -55,7 +50,7 @@ struct pvnet_tx_slot {
 struct pvnet_tx {
 	struct pvb_ring ring;
 	struct pvnet_tx_slot *slot;     /* by the id's lower half */
-	struct pvnet_page *own;         /* by slot; NULL: none */
+	struct pvb_page *own;         /* by slot; NULL: none */
 	u16 free;
 	u16 extras;                     /* extra infos without an answer */
 	u16 granted, groups;            /* slots, and multicast requests, without one */
@@ -88,7 +83,7 @@ struct pvnet_frame {
 struct pvnet_rx {
 	struct pvb_ring ring;
 	struct pvnet_rx_slot *slot;     /* by the ring's */
-	struct pvnet_page *own;
+	struct pvb_page *own;
 	struct page_pool *pool;
 	struct pvnet_frame frame;
 	struct timer_list retry;        /* when there was no memory for buffers */
@@ -148,7 +143,7 @@ struct pvnet_ctrl {
 	bool event;                     /* its end is not told yet */
 	bool usable;                    /* connected, and all answers came so far */
 	u16 id;
-	struct pvnet_page list;         /* what messages point to; never read */
+	struct pvb_page list;         /* what messages point to; never read */
 	wait_queue_head_t wait;
 };
 
@@ -210,9 +205,8 @@ void pvnet_teardown(struct pvnet_dev *dev);             /* revoke everything */
 /* queue.c: one queue's memory, interrupts and NAPI */
 int pvnet_queue_make(struct pvnet_queue *q);
 void pvnet_queue_drop(struct pvnet_queue *q);
-int pvnet_page_make(struct pvnet_dev *dev, struct pvnet_page *p, bool readonly);
-int pvnet_pages_make(struct pvnet_dev *dev, struct pvnet_page **pages, bool readonly); /* one for each slot, or none */
-void pvnet_pages_drop(struct pvnet_page **pages);
+int pvnet_pages_make(struct pvnet_dev *dev, struct pvb_page **pages, bool readonly); /* one for each slot, or none */
+void pvnet_pages_drop(struct pvb_page **pages);
 int pvnet_poll(struct napi_struct *napi, int budget);
 __printf(2, 3)
 void pvnet_lie(struct pvnet_queue *q, const char *fmt, ...);

@@ -9,8 +9,6 @@
 #include <xen/page.h>
 #include "pvnet.h"
 
-#define GFP (GFP_NOIO | __GFP_NOWARN)
-
 /* --- lies --------------------------------------------------------------------------------------------- */
 
 /* The first lie of a device is kept and told; there may be more in other queues at the same time. */
@@ -108,43 +106,25 @@ int pvnet_poll(struct napi_struct *napi, int budget)
 
 /* --- pages of our own --------------------------------------------------------------------------------- */
 
-int pvnet_page_make(struct pvnet_dev *dev, struct pvnet_page *p, bool readonly)
-{
-	struct page *page = alloc_page(GFP | __GFP_ZERO);
-	int rc;
-
-	if (!page)
-		return -ENOMEM;
-	rc = gnttab_grant_foreign_access(dev->xdev->otherend_id, xen_page_to_gfn(page), readonly);
-	if (rc < 0) {
-		__free_page(page);
-		return rc;
-	}
-	p->page = page;
-	p->ref = rc;
-	return 0;
-}
-
 /* A page the back end still uses is freed by the kernel once it does not. */
-void pvnet_pages_drop(struct pvnet_page **pages)
+void pvnet_pages_drop(struct pvb_page **pages)
 {
 	u32 i;
 
 	for (i = 0; *pages && i < PVNET_SLOTS; i++)
-		if ((*pages)[i].page)
-			gnttab_end_foreign_access((*pages)[i].ref, (*pages)[i].page);
+		pvb_page_drop(&(*pages)[i]);
 	kvfree(*pages);
 	*pages = NULL;
 }
 
-int pvnet_pages_make(struct pvnet_dev *dev, struct pvnet_page **pages, bool readonly)
+int pvnet_pages_make(struct pvnet_dev *dev, struct pvb_page **pages, bool readonly)
 {
-	struct pvnet_page *p = kvcalloc(PVNET_SLOTS, sizeof(*p), GFP);
+	struct pvb_page *p = kvcalloc(PVNET_SLOTS, sizeof(*p), PVB_GFP);
 	int rc = p ? 0 : -ENOMEM;
 	u32 i;
 
 	for (i = 0; !rc && i < PVNET_SLOTS; i++)
-		rc = pvnet_page_make(dev, &p[i], readonly);
+		rc = pvb_page_make(dev->xdev, &p[i], readonly);
 	if (rc)
 		pvnet_pages_drop(&p);
 	*pages = p;
@@ -174,12 +154,12 @@ static int memory_make(struct pvnet_queue *q)
 	struct pvnet_dev *dev = q->dev;
 	int rc;
 
-	rc = xenbus_setup_ring(dev->xdev, GFP, &q->tx_page, 1, &q->tx_ring_ref);
+	rc = xenbus_setup_ring(dev->xdev, PVB_GFP, &q->tx_page, 1, &q->tx_ring_ref);
 	if (rc) {
 		q->tx_page = NULL;
 		return rc;
 	}
-	rc = xenbus_setup_ring(dev->xdev, GFP, &q->rx_page, 1, &q->rx_ring_ref);
+	rc = xenbus_setup_ring(dev->xdev, PVB_GFP, &q->rx_page, 1, &q->rx_ring_ref);
 	if (rc) {
 		q->rx_page = NULL;
 		return rc;
@@ -188,8 +168,8 @@ static int memory_make(struct pvnet_queue *q)
 	pvb_ring_front_init(&q->rx.ring, q->rx_page, PAGE_SIZE, sizeof(struct xen_netif_rx_request));
 	if (WARN_ON_ONCE(q->tx.ring.nr_slots != PVNET_SLOTS || q->rx.ring.nr_slots != PVNET_SLOTS))
 		return -EINVAL;
-	q->tx.slot = kvcalloc(PVNET_SLOTS, sizeof(*q->tx.slot), GFP);
-	q->rx.slot = kvcalloc(PVNET_SLOTS, sizeof(*q->rx.slot), GFP);
+	q->tx.slot = kvcalloc(PVNET_SLOTS, sizeof(*q->tx.slot), PVB_GFP);
+	q->rx.slot = kvcalloc(PVNET_SLOTS, sizeof(*q->rx.slot), PVB_GFP);
 	if (!q->tx.slot || !q->rx.slot)
 		return -ENOMEM;
 	rc = refs_make(q);

@@ -288,7 +288,7 @@ static void put_copied(struct put *p)
 	for (at = 0; at < p->skb->len; at += n) {
 		struct xen_netif_tx_request req = {};
 		struct pvnet_tx_slot *s = slot_take(tx, &req, PVNET_OWN);
-		struct pvnet_page *own = &tx->own[s - tx->slot];
+		struct pvb_page *own = &tx->own[s - tx->slot];
 
 		n = min_t(u32, p->skb->len - at, PAGE_SIZE);
 		/* fails only for lengths that are not the frame's */
