@@ -14,7 +14,7 @@ const struct nif_field nif_queue_field[NR_NIF_QUEUE_FIELDS] = {
 	Q(tx_dropped_spoof, "Packets of the guest dropped for their source address"),
 	Q(tx_dropped_port, "Packets of the guest that the port dropped"),
 	Q(tx_held, "Times a packet of the guest waited for its receiver"),
-	Q(tx_throttled, "Times the rate stopped the guest"),
+	Q(tx_throttled, "Times the rate, or too many refused packets, stopped the guest"),
 	Q(rx_packets, "Packets given to the guest"),
 	Q(rx_bytes, "Bytes given to the guest"),
 	Q(rx_slots, "Ring slots of packets given to the guest"),

@@ -354,6 +354,34 @@ static void a_packet_in_two_pushes(void **state)
 	rnic_free(&nic);
 }
 
+/* What no driver does costs who does it: more refused packets than NIF_REFUSALS in a second wait. */
+static void refusals_are_bounded(void **state)
+{
+	unsigned burst = NIF_REFUSALS + NIF_BUDGET, done = 0, more = 400;
+	uint64_t t;
+
+	rnic_connect(&rig, &nic, &(struct rnic_options){ 0 });
+	t = pvb_now_ms();
+	for (unsigned n; done < burst + more; done += n) {
+		n = burst + more - done < 64 ? burst + more - done : 64;
+		for (unsigned i = 0; i < n; i++)
+			rnic_put(&nic, 0, 0, 0, 5, 0); /* shorter than a header */
+		rnic_push(&nic, 0);
+		rnic_tx_await(&nic, 0, done + n);
+	}
+	t = pvb_now_ms() - t;
+	assert_int_equal(nic.stats.queue[0].tx_bad, burst + more);
+	assert_true(nic.stats.queue[0].tx_throttled > 0);
+	assert_true(t >= (burst + more - NIF_REFUSALS - 2 * NIF_BUDGET) * 1000 / NIF_REFUSALS);
+	/* and then an honest packet goes at once */
+	memset(rnic_page(&nic, 0), 0, 1000);
+	rnic_put(&nic, 0, 0, 0, 1000, 0);
+	rnic_push(&nic, 0);
+	rnic_tx_await(&nic, 0, burst + more + 1);
+	assert_int_equal(nic.stats.queue[0].tx_packets, 1);
+	rnic_free(&nic);
+}
+
 static void one_rate_for_all_queues(void **state)
 {
 	struct nif_config cfg = { .tx = { .bytes = 100000, .usecs = 10000 } }; /* 10 MB/s, a burst of 100 kB */
@@ -535,7 +563,7 @@ int main(void)
 		cmocka_unit_test(little_memory_takes_more_passes),
 		cmocka_unit_test(held_packets_keep_their_place),
 		cmocka_unit_test(a_packet_in_two_pushes),
-		cmocka_unit_test(one_rate_for_all_queues),
+		cmocka_unit_test(refusals_are_bounded), cmocka_unit_test(one_rate_for_all_queues),
 		cmocka_unit_test(nonsense_is_refused),
 		cmocka_unit_test(a_spoofed_source_is_dropped),
 		cmocka_unit_test(what_a_port_drops),

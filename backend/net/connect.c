@@ -68,6 +68,7 @@ int nif_new(struct nif **out, struct nif_ctx *ctx, const struct nif_config *cfg,
 	nif->stats = stats;
 	nif->owner = owner;
 	nif_set_rate(nif, &cfg->tx, &cfg->rx);
+	rate_set(&nif->refusals, NIF_REFUSALS, 1000000, pvb_now_ns());
 	for (struct port *p = port; p; p = p->below) {
 		p->nif = nif;
 		p->ctx = ctx;

@@ -78,11 +78,14 @@ static void unthrottle(void *arg)
 static void arm_throttle(struct nif_queue *q)
 {
 	struct nif *nif = q->nif;
-	uint64_t ns;
+	uint64_t ns, refused;
 
 	if (!q->tx.throttled || nif->throttle)
 		return;
 	ns = rate_wait(&nif->tx_rate, nif->ctx->now);
+	refused = rate_wait(&nif->refusals, nif->ctx->now);
+	if (ns < refused)
+		ns = refused;
 	if (pvb_loop_timer(nif->ctx->loop, (ns + 999999) / 1000000, unthrottle, nif, &nif->throttle) < 0)
 		q->tx.throttled = false; /* no memory for a timer: ask again at once */
 }

@@ -11,7 +11,8 @@
  *
  * Trust     The front end is hostile.  A packet that makes no sense is answered with errors, one for each slot, and
  *           counted; a ring that lies, or an extra info out of its place, stops its device (broken() is called once)
- *           and no other. A pass takes at most NIF_BUDGET packets of a queue, then the others have their turn.
+ *           and no other. A pass takes at most NIF_BUDGET packets of a queue, then the others have their turn; a NIC of which
+ *           more than NIF_REFUSALS packets are refused in a second gets its turns at that rate: no driver does that.
  * Room      Nothing is queued without bound: a frame waits where it came from (the sender's ring, the TAP's queue).  A
  *           receiver without room for NIF_STALL_MS is stalled: what comes for it is dropped at once until it posts
  *           buffers again; after NIF_CARRIER_MS its carrier is down (told by the stalled() callback).
@@ -34,6 +35,7 @@
 #define NIF_MAX_QUEUES 8u
 #define NIF_MAX_SLOTS 18u        /* of one packet, extra infos not counted */
 #define NIF_BUDGET 64u
+#define NIF_REFUSALS 1000u
 #define NIF_STALL_MS 50u         /* a sender waits so long for a receiver at most, once per stall */
 #define NIF_CARRIER_MS 60000u
 #define NIF_MAX_MCAST 64u

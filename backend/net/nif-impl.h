@@ -105,6 +105,7 @@ struct nif {
 	struct nif_ctrl ctrl;
 	struct nif_hash hash;
 	struct rate tx_rate, rx_rate;
+	struct rate refusals;        /* packets */
 	struct pvb_source *throttle; /* timer */
 	bool broken;
 	bool xmitted;                /* in this pass: its port is to be flushed */

@@ -14,7 +14,7 @@ struct nif_queue_stats {
 	uint64_t tx_bad;               /* refused: answered with an error */
 	uint64_t tx_dropped_spoof, tx_dropped_port;
 	uint64_t tx_held;              /* times a packet waited for its receiver */
-	uint64_t tx_throttled;         /* times the rate stopped the queue */
+	uint64_t tx_throttled;         /* times the rate, or refusals, stopped the queue */
 	uint64_t rx_packets, rx_bytes, rx_slots, rx_gso, rx_csum_blank;
 	uint64_t rx_no_room;           /* times there were too few slots */
 	/* needs scatter-gather that the guest does not have, or more slots than a ring has */

@@ -150,6 +150,11 @@ void tx_take(struct nif_queue *q)
 	if (!tx->ready || tx->held || tx->throttled || q->nif->broken)
 		return;
 	tx->partial = 0;
+	if (rate_wait(&q->nif->refusals, q->nif->ctx->now) > 0) {
+		tx->throttled = true;
+		stats_add(&q->stats->tx_throttled, 1);
+		return;
+	}
 	n = pvb_ring_back_avail(&tx->ring);
 	if (n < 0) {
 		nif_broken(q->nif, "queue %u: the front end claims %u TX requests at index %u, the ring has %u slots",
@@ -429,13 +434,14 @@ static bool is_held(const struct nif_pkt *p)
 void tx_answer(struct nif_queue *q)
 {
 	struct nif_tx *tx = &q->tx;
-	uint32_t to = tx->ring.prod;
+	uint32_t to = tx->ring.prod, refused = 0;
 	unsigned done;
 
 	if (q->nif->broken)
 		return;
 	for (done = 0; done < tx->nr_fetched; done++) {
 		struct nif_pkt *p = &tx->pkt[done];
+		int16_t status;
 
 		if (is_held(p)) {
 			tx->held = true;
@@ -443,10 +449,14 @@ void tx_answer(struct nif_queue *q)
 			p->was_held = true;
 			break;
 		}
-		write_down(q, p, settle(q, p));
+		status = settle(q, p);
+		write_down(q, p, status);
+		refused += status != NETIF_RSP_OKAY;
 		to += p->nr_slots;
 	}
 	tx->nr_fetched = 0;
+	if (refused)
+		rate_take(&q->nif->refusals, refused, q->nif->ctx->now);
 	if (done == 0)
 		return;
 	tx->nr -= done;
