@@ -4,8 +4,8 @@
 # Stock guests on real Xen with NICs that pvbackd serves: Debian's kernel and its xen-netfront, created by unmodified
 # xl.  eth0 hangs on a Linux bridge in dom0 by Debian's own vif-bridge script, eth1 on a switch inside pvbackd by
 # vif-pvbus.  Frames, a file over HTTP, and iperf3 (lab/run --with-fio) between the guests and with dom0, by both.
-#   lab/run --with-fio --mem 3072 tests/lab/demo-net.sh [MIB [ROUNDS [migrate]]]
-# MIB: of the file; ROUNDS: of network-attach and -detach; migrate: a PVH guest within this host, too
+#   lab/run --with-fio [--with-ovs] --mem 3072 tests/lab/demo-net.sh [MIB [ROUNDS [migrate]]]
+# --with-ovs: by Open vSwitch, too.  MIB: of the file; ROUNDS: of network-attach and -detach; migrate: a PVH guest within this host, too
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
 mib=${1:-32} rounds=${2:-10} migrate=${3:-}
@@ -140,6 +140,30 @@ for how in "route 10.7.0.5 10.9.0.1" "nat 10.6.0.5 10.6.0.132"; do
 	xl network-detach net1 2 || lab_fail "vif-$how: network-detach"
 	wait_for "[ ! -e /sys/class/net/vif$id1.2 ]" 5 "the TAP gone" || exit 1
 done
+
+# with --with-ovs
+if type ovs-vsctl >/dev/null 2>&1; then
+	show "vif-openvswitch: the NIC of net1 as a tagged port of a virtual switch that dom0 is on"
+	mkdir -p /run/openvswitch /etc/openvswitch /var/log/openvswitch
+	ovsdb-tool create /etc/openvswitch/conf.db /usr/share/openvswitch/vswitch.ovsschema &&
+		ovsdb-server --remote=punix:/run/openvswitch/db.sock --pidfile --detach --log-file && ovs-vsctl --no-wait init &&
+		/usr/lib/openvswitch-switch/ovs-vswitchd --pidfile --detach --log-file 2>/dev/null || lab_fail "Open vSwitch does not start"
+	modprobe openvswitch
+	ovs-vsctl --timeout=30 add-br ovs0 -- add-port ovs0 lan5 tag=5 -- set interface lan5 type=internal || lab_fail "ovs-vsctl"
+	ip addr add 10.5.0.1/24 dev lan5 && ip link set lan5 up || lab_fail "lan5"
+	xl network-attach net1 script=vif-openvswitch bridge=ovs0.5 mac=00:16:3e:09:00:97 >/tmp/out 2>&1 || { cat /tmp/out; lab_fail "vif-openvswitch"; }
+	wait_node "/local/domain/0/backend/vif/$id1/2/state" 20 '[ "$value" = 4 ]' || lab_fail "vif-openvswitch: the NIC does not connect"
+	guest_exec net1 "ip addr add 10.5.0.5/24 dev eth2 && ip link set eth2 up" || lab_fail "vif-openvswitch: eth2 in the guest"
+	wait_for "ping -c 1 -W 5 10.5.0.5 >/tmp/out" 30 "an answer from 10.5.0.5" || exit 1
+	sum=$(wget -q -O - http://10.5.0.5/file | sha256sum)
+	want=$(wget -q -O - http://10.5.0.5/sum)
+	[ -n "$want" ] && [ "$sum" = "$want" ] || lab_fail "by Open vSwitch: sums differ: $sum, $want"
+	ovs-vsctl show | indent
+	xl network-detach net1 2 || lab_fail "vif-openvswitch: network-detach"
+	wait_for "[ ! -e /sys/class/net/vif$id1.2 ]" 5 "the TAP gone" || exit 1
+	! ovs-vsctl list-ports ovs0 | grep -q vif || lab_fail "vif-openvswitch: the port is still there"
+	kill "$(cat /run/openvswitch/ovs-vswitchd.pid)" "$(cat /run/openvswitch/ovsdb-server.pid)"
+fi
 
 guest_destroy net1 && guest_destroy net2 || exit 1
 
