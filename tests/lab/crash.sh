@@ -1,9 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Back ends die under stock guests, whose disks and NICs are in use: each worker and pvbackd itself, at random times,
+# Back ends die under guests whose disks and NICs are in use: each worker and pvbackd itself, at random times,
 # while files are written, disks are taken away, guests are started again, and another pvbackd is put in.  No guest may notice.
-#   lab/run --with-fio --file tests/lab/blk-functions.sh --file tests/lab/crash-guest.sh tests/lab/crash.sh [STEP...]
+#   lab/run --with-fio --file tests/lab/blk-functions.sh --file tests/lab/crash-guest.sh \
+#   [--file pvblk.ko --file pvnet.ko] tests/lab/crash.sh [STEP...]
+# The guest's front ends are the stock ones, or ours if their modules are given.
 # KILLS=N: of workers under traffic (200); a quarter of it under files; fewer of the others
 # VCPUS=N: of the guest, and its disk's queues (4)
 # shellcheck source=lab/dom0/functions.sh
@@ -22,12 +24,16 @@ connected() { pvl --json stats | grep -o '"phase": *"connected"' | wc -l; }
 all_connected() { wait_for "[ \"\$(connected)\" = $1 ]" 60 "all $1 devices connected again"; }
 
 kill_worker() { # [DOMID]: one, and now and then the one after it at once; their number is $deaths then
-	local pid next domain=${1:-}
+	local pid next domain=${1:-} how
 
 	deaths=1
 	# shellcheck disable=SC2046 # words
 	pid=$(pick $(worker_of "$domain"))
-	kill -s "$(pick KILL KILL SEGV BUS)" "$pid" || return
+	how=$(pick KILL KILL SEGV BUS memory)
+	case $how in
+	memory) echo 1000 >"/proc/$pid/oom_score_adj" && echo f >/proc/sysrq-trigger || return ;; # and the kernel chooses it
+	*) kill -s "$how" "$pid" || return ;;
+	esac
 	[ $((RANDOM % 5)) = 0 ] || return 0
 	deaths=2
 	wait_for "next=\$(worker_of $domain | grep -vx $pid | tail -n 1); [ -n \"\$next\" ]" 10 && kill -KILL "$next"
@@ -52,7 +58,7 @@ killed() { # COUNT DEVICES
 
 	while read -r -u "$news"; do :; done # what was
 	for ((n = 0; n < $1; n++)); do
-		sleep "$(rand 900)"
+		sleep "$(rand 500)"
 		kill_worker && all_go_on || return
 	done
 	all_connected "$2"
@@ -161,7 +167,6 @@ step_store() {
 
 	start disk net || return
 	for n in 1 2 3; do
-		sleep 1
 		xenstore-control live-update "$(readlink -f "/proc/$(cat /run/xenstored.pid)/exe")" -t 30 >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
 		xl block-attach good "$(spec xvdc rw /run/extra.img)" >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
 		wait_node "$base/vbd/$(guest_id good)/51744/state" 30 '[ "$value" = 4 ]' || { echo "round $n: xvdc does not connect" >&2; return 1; }
@@ -195,7 +200,7 @@ step_detach() {
 step_reboot() {
 	local n id
 
-	for ((n = 0; n < kills / 20 + 1; n++)); do
+	for ((n = 0; n < kills / 40 + 1; n++)); do
 		id=$(guest_id second)
 		guest_exec second '(dd if=/dev/xvda of=/dev/null bs=64k </dev/null >/dev/null 2>&1 &)'
 		xl reboot second || return
@@ -225,17 +230,19 @@ dd if=/dev/urandom of=/run/second.img bs=1M count=4 2>/dev/null
 expected+=('died by signal')
 backd_start
 exec {news}<"$log"
-guest_create good pv --fio --mem 256 --vcpus "$vcpus" --file /root/crash-guest.sh --file /www/file:/www/file \
-	--append "xen_blkfront.max_queues=$vcpus xen_blkfront.max_indirect_segments=256" \
+front=(--append "xen_blkfront.max_queues=$vcpus xen_blkfront.max_indirect_segments=256")
+[ ! -e /root/pvblk.ko ] || front=(--append "lab.modules= lab.wait=0" --file /root/pvblk.ko --file /root/pvnet.ko)
+guest_create good pv --fio --mem 256 --vcpus "$vcpus" --file /root/crash-guest.sh --file /www/file:/www/file "${front[@]}" \
 	--disk "$(spec xvda rw "file:/run/fio.img?queues=$vcpus")" --disk "$(spec xvdb rw /run/files.img)" --vif "bridge=xenbr0,mac=00:16:3e:09:00:02" || exit 1
 guest_create second pv --mem 128 --disk "$(spec xvda rw /run/second.img)" || exit 1
 guest_up good && guest_up second || exit 1
+[ ! -e /root/pvblk.ko ] || guest_exec good "insmod /root/pvblk.ko max_queues=$vcpus && insmod /root/pvnet.ko" || exit 1
+devices=4
+all_connected $devices || exit 1
 guest_exec good 'ip addr add 10.9.0.2/24 dev eth0 && ip link set eth0 up && httpd -h /www' || exit 1
 busybox httpd -f -p 10.9.0.1:80 -h /www &
 httpd=$!
 wait_for 'ping -c 1 -W 5 10.9.0.2 >/dev/null' 60 "the guest's answer" || exit 1
-devices=4
-all_connected $devices || exit 1
 
 failed=()
 [ $# -gt 0 ] || set -- traffic files daemon store detach reboot
