@@ -23,13 +23,13 @@ connected() { pvl --json stats | grep -o '"phase": *"connected"' | wc -l; }
 # all of them go on, those of workers that have not even begun, too
 all_connected() { wait_for "[ \"\$(connected)\" = $1 ]" 60 "all $1 devices connected again"; }
 
-kill_worker() { # [DOMID]: one, and now and then the one after it at once; their number is $deaths then
-	local pid next domain=${1:-} how
+kill_worker() { # [DOMID [SIGNAL|memory]]: one, and now and then the one after it at once; their number is $deaths then
+	local pid next domain=${1:-} how=${2:-}
 
 	deaths=1
 	# shellcheck disable=SC2046 # words
 	pid=$(pick $(worker_of "$domain"))
-	how=$(pick KILL KILL SEGV BUS memory)
+	[ -n "$how" ] || how=$(pick KILL KILL SEGV BUS)
 	case $how in
 	memory) echo 1000 >"/proc/$pid/oom_score_adj" && echo f >/proc/sysrq-trigger || return ;; # and the kernel chooses it
 	*) kill -s "$how" "$pid" || return ;;
@@ -54,12 +54,14 @@ all_go_on() {
 }
 
 killed() { # COUNT DEVICES
-	local n
+	local n how
 
 	while read -r -u "$news"; do :; done # what was
 	for ((n = 0; n < $1; n++)); do
 		sleep "$(rand 500)"
-		kill_worker && all_go_on || return
+		how=""
+		[ $((n % 16)) != 3 ] || how=memory # the kernel has a lot to say then, and takes seconds for it
+		kill_worker "" "$how" && all_go_on || return
 	done
 	all_connected "$2"
 }
