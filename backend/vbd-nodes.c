@@ -123,6 +123,7 @@ int vbd_read_config(struct vbd *v, struct pvb_error *err)
 		v->cfg.devid = v->dev.id.devid;
 		v->cfg.readonly = v->readonly;
 		v->cfg.discard = k[VBD_B_DISCARD_ENABLE].num && !v->readonly;
+		v->offer_write_zeroes = !v->readonly;
 		v->cfg.barrier = v->dev.sup->o.barrier;
 		rc = read_options(v, v->direct_io_safe, err);
 	}
@@ -133,6 +134,7 @@ int vbd_read_config(struct vbd *v, struct pvb_error *err)
 			v->max_ring_order = (unsigned)k[VBD_B_MAX_RING_ORDER].num;
 		v->cfg.max_indirect = (unsigned)k[VBD_B_MAX_INDIRECT].num;
 		v->offer_persistent = k[VBD_B_PERSISTENT].num;
+		v->offer_write_zeroes = k[VBD_B_WRITE_ZEROES].num;
 		v->cfg.barrier = k[VBD_B_BARRIER].num;
 	}
 	pvb_nodes_free(k, VBD_B_NR);
@@ -179,6 +181,9 @@ static int limits_txn(struct pvb_store *st, pvb_txn t, void *arg)
 		rc = put(v, st, t, VBD_B_MAX_RING_ORDER, v->max_ring_order);
 	if (rc == 0 && v->cfg.max_indirect)
 		rc = put(v, st, t, VBD_B_MAX_INDIRECT, v->cfg.max_indirect);
+	/* among the limits, as a front end says with its rings whether it is going to */
+	if (rc == 0)
+		rc = put(v, st, t, VBD_B_WRITE_ZEROES, v->offer_write_zeroes);
 	return rc;
 }
 
@@ -310,6 +315,7 @@ int vbd_read_front(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_
 	c->nr_queues = (uint32_t)k[VBD_F_NUM_QUEUES].num;
 	c->ring_pages = 1u << k[VBD_F_RING_ORDER].num;
 	c->persistent = k[VBD_F_PERSISTENT].num && v->offer_persistent;
+	c->write_zeroes = k[VBD_F_WRITE_ZEROES].num && v->offer_write_zeroes;
 	if (c->nr_queues > v->max_queues)
 		rc = pvb_err(err, -ERANGE, "multi-queue-num-queues is %u, offered are %u", c->nr_queues, v->max_queues);
 	else if (k[VBD_F_RING_ORDER].num > v->max_ring_order)

@@ -23,7 +23,7 @@ struct vbd {
 	unsigned nr_fds;
 	struct disk_info info;       /* from DEV_ATTACHED on */
 	struct blk_config cfg;
-	bool offer_persistent;
+	bool offer_persistent, offer_write_zeroes;
 	unsigned max_queues, max_ring_order;
 };
 /* NULL: it is no disk. */

@@ -17,6 +17,7 @@
 #define U64(n, w, lo, hi, d, u, h) NUM(PVB_KEY_U64, n, w, lo, hi, d, u, h)
 #define BOOL(n, w, d, h) NUM(PVB_KEY_BOOL, n, w, 0, 1, d, NULL, h)
 #define STR(n, w, hi, h) { .name = n, .type = PVB_KEY_STR, .writer = w, .max = hi, .help = h }
+#define EXT_BOOL(n, w, h) { .name = n, .type = PVB_KEY_BOOL, .writer = w, .max = 1, .help = h, .extension = true }
 #define OURS(n, hi, h) \
 	{ .name = n, .type = PVB_KEY_STR, .writer = PVB_BY_BACK, .max = hi, .help = h, .extension = true }
 
@@ -61,6 +62,8 @@ const struct pvb_key pvb_vbd_back[VBD_B_NR] = {
 	[VBD_B_SECTOR_SIZE]   = U32("sector-size", PVB_BY_BACK, 512, 65536, 512, "bytes", "logical sector"),
 	[VBD_B_PHYSICAL_SECTOR_SIZE] = U32("physical-sector-size", PVB_BY_BACK, 512, UINT32_MAX, 512, "bytes",
 					   "physical sector"),
+	[VBD_B_WRITE_ZEROES]  = EXT_BOOL("feature-write-zeroes", PVB_BY_BACK,
+					 "requests to write zeroes are served, if the front end says the same"),
 	[VBD_B_ERROR]         = OURS("error", 1024, "why the back end gave the device up"),
 	[VBD_B_ALARM]         = OURS("alarm", 1024, "what the operator must decide while requests are held"),
 	[VBD_B_UUID]          = OURS("uuid", 64, "identity of the image"),
@@ -80,6 +83,7 @@ const struct pvb_key pvb_vbd_front[VBD_F_NR] = {
 	[VBD_F_RING_ORDER]    = U32("ring-page-order", PVB_BY_FRONT, 0, PVB_VBD_MAX_RING_ORDER, 0, "log2 pages",
 				    "size of each ring"),
 	[VBD_F_PERSISTENT]    = BOOL("feature-persistent", PVB_BY_FRONT, 0, "the front end uses the same grants again"),
+	[VBD_F_WRITE_ZEROES]  = EXT_BOOL("feature-write-zeroes", PVB_BY_FRONT, "the front end sends requests to write zeroes"),
 };
 
 #define RING_REF(n, h) U32("ring-ref" n, PVB_BY_FRONT, 0, UINT32_MAX - 1, 0, "grant", h)

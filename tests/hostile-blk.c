@@ -640,6 +640,63 @@ static void stopped_until_told(void **state)
 	done();
 }
 
+/* ---- writing zeroes ------------------------------------------------------------------------------------ */
+
+static void fill_disk(uint64_t sectors, unsigned pages)
+{
+	for (uint64_t at = 0; at < sectors; at += pages * 8) {
+		hfront_rw(&bad.front, slot, BLKIF_OP_WRITE, at, at, 0, pages);
+		assert_int_equal(rdev_do(&bad, slot, at), 0);
+	}
+}
+
+/* All the disk is 0xa5, but zero from sector a to sector b. */
+static void zero_between(uint64_t sectors, unsigned pages, uint64_t a, uint64_t b)
+{
+	const uint8_t *p = bad.front.data.addr;
+
+	for (uint64_t at = 0; at < sectors; at += pages * 8) {
+		hfront_rw(&bad.front, slot, BLKIF_OP_READ, at, at, 0, pages);
+		assert_int_equal(rdev_do(&bad, slot, at), 0);
+		for (unsigned i = 0; i < pages * PVB_PAGE_SIZE; i++)
+			if (p[i] != (at + i / 512 >= a && at + i / 512 < b ? 0 : 0xa5))
+				fail_msg("byte %u of sector %llu is %#x", i % 512, (unsigned long long)at + i / 512, p[i]);
+	}
+}
+
+/* More than goes in one piece, neither end on a page; and without the agreement it is the discard it says it is. */
+static void zeroes_where_both_agreed(void **state)
+{
+	enum { SECTORS_3M = 3 * 2048, PAGES = 8 };
+
+	with("mem:size=3M", &(struct blk_config){ .max_indirect = 256 }, &(struct hfront_options){ 0 });
+	fill_disk(SECTORS_3M, PAGES);
+	hfront_discard(&bad.front, slot, 1, 5, 4200, BLK_DISCARD_ZERO);
+	assert_int_equal(rdev_do(&bad, slot, 1), -2);
+	zero_between(SECTORS_3M, PAGES, 0, 0);
+	bad.blk->write_zeroes = true;
+	hfront_discard(&bad.front, slot, 1, 5, 4200, BLK_DISCARD_ZERO);
+	assert_int_equal(rdev_do(&bad, slot, 1), 0);
+	zero_between(SECTORS_3M, PAGES, 5, 4205);
+	hfront_discard(&bad.front, slot, 2, SECTORS_3M - 1, 2, BLK_DISCARD_ZERO);
+	assert_int_equal(rdev_do(&bad, slot, 2), -1);
+	done();
+}
+
+static void zeroes_wait_for_room(void **state)
+{
+	with(MEM "?fault=write:ENOSPC@0+1", NULL, &(struct hfront_options){ 0 });
+	bad.blk->write_zeroes = true;
+	hfront_discard(&bad.front, slot, 1, 8, 16, BLK_DISCARD_ZERO);
+	hfront_put(&bad.front, 0, slot);
+	hfront_push(&bad.front, 0);
+	until_parked(1);
+	blk_resume(bad.blk);
+	rdev_await(&bad, 1);
+	assert_int_equal(hfront_slot(&bad.front, 0, bad.front.q[0].cons++)[10], 0);
+	done();
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -649,6 +706,7 @@ int main(void)
 		T(an_indirect_page_is_copied_once), T(slots_change_while_they_are_read),
 		T(an_indirect_page_changes_while_it_is_read), T(grants_that_are_not), T(calls_that_fail), T(coming_and_going),
 		T(a_full_disk_waits), T(a_failed_flush_is_never_told), T(policies_that_answer), T(stopped_until_told),
+		T(zeroes_where_both_agreed), T(zeroes_wait_for_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

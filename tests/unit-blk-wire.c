@@ -23,7 +23,8 @@ struct want {
 
 static struct blk_entry entry;
 static struct pvb_error err;
-static const struct blk_limits all = { .nr_sectors = 1 << 20, .discard = true, .secure_discard = true, .barrier = true,
+static const struct blk_limits all = { .nr_sectors = 1 << 20, .discard = true, .secure_discard = true,
+				       .write_zeroes = true, .barrier = true,
 				       .max_indirect = PVB_VBD_MAX_INDIRECT };
 
 static void build(const struct want *w, uint8_t slot[BLK_SLOT_MAX])
@@ -77,6 +78,8 @@ static int oracle(const struct want *w, const struct blk_limits *lim)
 	case BLKIF_OP_DISCARD:
 		if (lim->readonly)
 			return ERR;
+		if (lim->write_zeroes && (w->flag & 2))
+			return w->flag & 1 || w->count == 0 || end + w->count > lim->nr_sectors ? ERR : OK;
 		if (!lim->discard || ((w->flag & 1) && !lim->secure_discard))
 			return NOTSUP;
 		return w->count == 0 || end + w->count > lim->nr_sectors ? ERR : OK;
@@ -226,7 +229,7 @@ static void every_operation(void **state)
 
 	EACH_ABI(abi) {
 		for (unsigned op = 0; op < 256; op++) {
-			for (unsigned what = 0; what < 16; what++) {
+			for (unsigned what = 0; what < 32; what++) {
 				struct blk_limits lim = all;
 				struct want w = good(abi, (uint8_t)op, 1);
 
@@ -234,6 +237,7 @@ static void every_operation(void **state)
 				lim.barrier = what & 2;
 				lim.discard = what & 4;
 				lim.secure_discard = (what & 12) == 12;
+				lim.write_zeroes = what & 16;
 				same(&w, &lim);
 				w.op = BLKIF_OP_INDIRECT;
 				w.inner = (uint8_t)op;
@@ -297,6 +301,7 @@ static void any_slot_at_all(void **state)
 		unsigned i;
 
 		lim.secure_discard = lim.discard && rnd(&seed) % 2;
+		lim.write_zeroes = rnd(&seed) % 2;
 		w.abi = rnd(&seed) % 2;
 		w.op = rnd(&seed) % 16 ? ops[rnd(&seed) % 6] : (uint8_t)rnd(&seed);
 		w.inner = rnd(&seed) % 8 ? ops[rnd(&seed) % 2] : (uint8_t)rnd(&seed);
@@ -394,6 +399,28 @@ static void secure_discard_is_an_offer_of_its_own(void **state)
 	refused_as(w, &lim, NOTSUP, "discard, not offered");
 }
 
+/* Without the offer the flag means nothing, as all but the lowest never did. */
+static void zeroes_are_an_offer_of_their_own(void **state)
+{
+	struct blk_limits lim = all;
+	struct want w = good(BLK_ABI_64, BLKIF_OP_DISCARD, 0);
+
+	lim.discard = lim.secure_discard = false;
+	w.flag = BLK_DISCARD_ZERO;
+	same(&w, &lim);
+	assert_int_equal(oracle(&w, &lim), OK);
+	w.flag = BLK_DISCARD_ZERO | BLKIF_DISCARD_SECURE;
+	refused_as(w, &lim, ERR, "write of zeroes and secure discard in one");
+	w.flag = BLK_DISCARD_ZERO;
+	w.count = 0;
+	refused_as(w, &lim, ERR, "write of zeroes of 0 sectors");
+	w.count = 8;
+	lim.readonly = true;
+	refused_as(w, &lim, ERR, "write of zeroes of 8 sectors on a read-only disk");
+	lim.readonly = lim.write_zeroes = false;
+	refused_as(w, &lim, NOTSUP, "discard, not offered");
+}
+
 /* --- responses -------------------------------------------------------------------------------------- */
 
 static void responses_carry_nothing_else(void **state)
@@ -434,6 +461,7 @@ int main(void)
 		cmocka_unit_test(texts_have_both_numbers),
 		cmocka_unit_test(nothing_changes_a_read_only_disk),
 		cmocka_unit_test(secure_discard_is_an_offer_of_its_own),
+		cmocka_unit_test(zeroes_are_an_offer_of_their_own),
 		cmocka_unit_test(responses_carry_nothing_else),
 	};
 

@@ -29,6 +29,7 @@ struct blk_req {
 
 	/* the data */
 	struct iovec *iov, iov0;
+	struct iovec zero;            /* of a write of zeroes */
 	unsigned nr_iov;
 	void *buf;                    /* copy: the data; map: the iovecs */
 	size_t buf_got;
@@ -69,6 +70,7 @@ struct blk_dev {
 	struct blk_queue *queues;
 	unsigned in_flight;           /* taken, not yet pushed */
 	bool broken, closing, stopped;
+	bool write_zeroes;            /* negotiated */
 	struct blk_req *held;         /* the barrier that holds the device */
 	bool barrier_waits;           /* and it has not started: others are before it */
 	struct blk_list parked;

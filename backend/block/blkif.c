@@ -121,8 +121,21 @@ static void queue_bio(struct blk_req *r, enum bio_op op, uint64_t off, uint64_t 
 	blk_list_add(&r->q->dev->ctx->submit, r);
 }
 
+/* Zeroes are written as any data is, so that every provider can; a piece of them at a time. */
+static void queue_zeroes(struct blk_req *r, uint64_t off, uint64_t len)
+{
+	static uint8_t zeroes[1 << 20] __attribute__((aligned(4096)));
+
+	if (len > sizeof(zeroes))
+		len = sizeof(zeroes);
+	queue_bio(r, BIO_WRITE, off, len);
+	r->zero = (struct iovec){ .iov_base = zeroes, .iov_len = len };
+	r->bio.iov = &r->zero;
+	r->bio.nr_iov = 1;
+}
+
 /* Set up the next piece of I/O of a request; false: there is none left.  A barrier is flush, write, flush; a
- * flush with data flush, write; a discard goes in pieces the provider can swallow. */
+ * flush with data flush, write; a discard, or a write of zeroes, goes in pieces the provider can swallow. */
 static bool next_step(struct blk_req *r)
 {
 	struct blk_entry *e = r->e;
@@ -142,6 +155,10 @@ static bool next_step(struct blk_req *r)
 			return false;
 		off += r->discarded;
 		len -= r->discarded;
+		if ((e->flag & BLK_DISCARD_ZERO) && r->q->dev->write_zeroes) {
+			queue_zeroes(r, off, len);
+			return true;
+		}
 		if (len > disk->info.max_discard)
 			len = disk->info.max_discard;
 		queue_bio(r, e->flag & BLKIF_DISCARD_SECURE ? BIO_SECURE_DISCARD : BIO_DISCARD, off, len);
@@ -262,6 +279,7 @@ void blk_limits_now(const struct blk_dev *dev, struct blk_limits *lim)
 	lim->readonly = dev->cfg.readonly;
 	lim->discard = dev->cfg.discard && info->discard_granularity != 0;
 	lim->secure_discard = lim->discard && info->secure_discard;
+	lim->write_zeroes = dev->write_zeroes;
 	lim->barrier = dev->cfg.barrier;
 	lim->max_indirect = dev->cfg.max_indirect;
 }

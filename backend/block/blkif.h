@@ -41,7 +41,7 @@ struct blk_dev; /* one disk */
 struct blk_connect {
 	uint32_t nr_queues, ring_pages;      /* 1..8, 1..16 */
 	enum blk_abi abi;
-	bool persistent;                     /* negotiated: both sides said so */
+	bool persistent, write_zeroes;       /* negotiated: both sides said so */
 	struct {
 		uint32_t event_channel;
 		uint32_t refs[1u << PVB_VBD_MAX_RING_ORDER];

@@ -259,6 +259,7 @@ int blk_connect(struct blk_dev *dev, const struct blk_connect *c, void *const *j
 	if (!dev->queues)
 		return pvb_err(err, -ENOMEM, "no memory for %u queues", c->nr_queues);
 	dev->broken = dev->closing = dev->stopped = false;
+	dev->write_zeroes = c->write_zeroes;
 	dev->stats->nr_queues = c->nr_queues;
 	dev->stats->parked = 0; /* of a worker that died */
 	for (unsigned i = 0; i < c->nr_queues; i++) {

@@ -137,19 +137,29 @@ static int check_data(struct blk_entry *e, const struct blk_limits *lim, bool ma
 
 static int check_discard(struct blk_entry *e, const struct blk_limits *lim, struct pvb_error *err)
 {
+	/* who has not agreed to it may have any bits there */
+	bool zero = (e->flag & BLK_DISCARD_ZERO) && lim->write_zeroes;
+	const char *what = zero ? "write of zeroes" : "discard";
+
 	if (lim->readonly) {
-		pvb_err(err, -EROFS, "discard of %llu sectors on a read-only disk", (unsigned long long)e->nr_sectors);
+		pvb_err(err, -EROFS, "%s of %llu sectors on a read-only disk", what, (unsigned long long)e->nr_sectors);
 		return BLKIF_RSP_ERROR;
 	}
-	if (!lim->discard || ((e->flag & BLKIF_DISCARD_SECURE) && !lim->secure_discard)) {
+	if (zero && (e->flag & BLKIF_DISCARD_SECURE)) {
+		pvb_err(err, -EINVAL, "write of zeroes and secure discard in one");
+		return BLKIF_RSP_ERROR;
+	}
+	if (zero) {
+		/* needs nothing of the storage but that it can be written */
+	} else if (!lim->discard || ((e->flag & BLKIF_DISCARD_SECURE) && !lim->secure_discard)) {
 		pvb_err(err, -EOPNOTSUPP, "%sdiscard, not offered", e->flag & BLKIF_DISCARD_SECURE ? "secure " : "");
 		return BLKIF_RSP_EOPNOTSUPP;
 	}
 	if (e->nr_sectors == 0) {
-		pvb_err(err, -EINVAL, "discard of 0 sectors");
+		pvb_err(err, -EINVAL, "%s of 0 sectors", what);
 		return BLKIF_RSP_ERROR;
 	}
-	return check_range(e, lim, "discard", err);
+	return check_range(e, lim, what, err);
 }
 
 int blk_wire_check(struct blk_entry *e, const struct blk_limits *lim, struct pvb_error *err)

@@ -24,6 +24,9 @@ enum blk_abi { BLK_ABI_64, BLK_ABI_32 }; /* native on x86_64 is BLK_ABI_64 */
 static inline uint32_t blk_slot_size(enum blk_abi abi) { return abi == BLK_ABI_32 ? 108 : 112; }
 static inline uint32_t blk_rsp_size(enum blk_abi abi) { return abi == BLK_ABI_32 ? 12 : 16; }
 
+/* Ours: with this flag a discard request writes zeroes instead (feature-write-zeroes of both sides). */
+#define BLK_DISCARD_ZERO 2u
+
 struct blk_seg {
 	uint32_t gref;
 	uint8_t first, last;       /* sectors of the page, inclusive */
@@ -38,7 +41,7 @@ struct blk_entry {
 	uint64_t nr_sectors;       /* of data or to discard; set by blk_wire_check() */
 	uint8_t wire_op;           /* as in the slot */
 	uint8_t op;                /* BLKIF_OP_*: for indirect requests the inner one */
-	uint8_t flag;              /* discard: BLKIF_DISCARD_SECURE */
+	uint8_t flag;              /* discard: BLKIF_DISCARD_SECURE, BLK_DISCARD_ZERO */
 	uint8_t have_segs;         /* segs[] is complete (an indirect request starts without) */
 	uint16_t nr_segs;
 	uint16_t nr_indirect;      /* indirect pages */
@@ -48,7 +51,7 @@ struct blk_entry {
 
 struct blk_limits {
 	uint64_t nr_sectors;       /* of the disk */
-	bool readonly, discard, secure_discard, barrier;
+	bool readonly, discard, secure_discard, write_zeroes, barrier;
 	unsigned max_indirect;     /* segments; 0 = indirect requests were not offered */
 };
 
