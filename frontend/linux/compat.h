@@ -5,6 +5,7 @@
 #include <linux/version.h>
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
+#include <linux/netdevice.h>
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 #include <net/page_pool/helpers.h>
 #else
@@ -16,10 +17,11 @@ struct pvblk_limits {
 	unsigned int logical_block, physical_block;
 	unsigned int max_segments;
 	unsigned int discard_granularity, discard_alignment;
-	bool write_cache, discard, secure;
+	bool write_cache, discard, secure, zeroes;
 };
 
 #define PVBLK_DISCARD_MAX UINT_MAX
+#define PVBLK_ZEROES_MAX  (1u << 16) /* 32 MiB: these are written, so they take their time */
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
 
@@ -39,6 +41,7 @@ static inline void pvblk_fill_limits(struct queue_limits *to, const struct pvblk
 	to->discard_granularity = l->discard ? l->discard_granularity : 0;
 	to->discard_alignment = l->discard ? l->discard_alignment : 0;
 	to->max_secure_erase_sectors = l->secure ? PVBLK_DISCARD_MAX : 0;
+	to->max_write_zeroes_sectors = l->zeroes ? PVBLK_ZEROES_MAX : 0;
 }
 
 static inline struct gendisk *pvblk_alloc_disk(struct blk_mq_tag_set *set, const struct pvblk_limits *l, void *data)
@@ -73,6 +76,7 @@ static inline int pvblk_set_limits(struct request_queue *q, const struct pvblk_l
 	q->limits.discard_granularity = l->discard ? l->discard_granularity : 0;
 	q->limits.discard_alignment = l->discard ? l->discard_alignment : 0;
 	blk_queue_max_secure_erase_sectors(q, l->secure ? PVBLK_DISCARD_MAX : 0);
+	blk_queue_max_write_zeroes_sectors(q, l->zeroes ? PVBLK_ZEROES_MAX : 0);
 	blk_queue_write_cache(q, l->write_cache, false);
 	return 0;
 }
@@ -96,6 +100,11 @@ static inline void blk_queue_disable_secure_erase(struct request_queue *q)
 	blk_queue_max_secure_erase_sectors(q, 0);
 }
 
+static inline void blk_queue_disable_write_zeroes(struct request_queue *q)
+{
+	blk_queue_max_write_zeroes_sectors(q, 0);
+}
+
 #endif
 
 /* The two calls of block_device_operations that have changed; each gives a whole-disk gendisk. */
@@ -109,6 +118,14 @@ static inline void blk_queue_disable_secure_erase(struct request_queue *q)
 	static int name##_disk(struct gendisk *disk)
 #define PVBLK_RELEASE(name, disk) static void name(struct gendisk *disk, fmode_t mode)
 #endif
+
+/* Since 6.3 a driver says what it can; before, what it has functions for. */
+static inline void pvnet_set_xdp_features(struct net_device *netdev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	netdev->xdp_features = NETDEV_XDP_ACT_BASIC | NETDEV_XDP_ACT_REDIRECT | NETDEV_XDP_ACT_NDO_XMIT;
+#endif
+}
 
 /* ethtool's hash calls: both are written as those of 6.8 and later. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 8, 0)

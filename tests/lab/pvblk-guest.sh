@@ -100,13 +100,15 @@ do_unbind() {
 }
 
 # fio goes on in the background; do_fio_end says how it went.
-do_fio() {
+do_fio() { # SECONDS [OPTION...]
+	seconds=$1
+	shift
 	rm -f /tmp/fio.rc
 	base=$(fields 5)
 	(
 		rc=0
 		(verify --rw=randwrite --bsrange=4k-256k --iodepth=32 --size=16m --norandommap --verify_backlog=64 \
-			--time_based --runtime="$1") >/tmp/fio.text 2>&1 || rc=$?
+			--time_based --runtime="$seconds" "$@") >/tmp/fio.text 2>&1 || rc=$?
 		echo $rc >/tmp/fio.rc
 	) </dev/null >/dev/null 2>&1 &
 	until_true 600 busy 5 100
@@ -133,6 +135,30 @@ do_copied() {
 	umount /mnt
 }
 
+# Zeroes are written, and no more than was asked for; what is sent for them is not data.
+do_zeroes() {
+	[ "$(cat /sys/block/xvda/pvblk/write_zeroes)" = "$1" ]
+	dd if=/dev/urandom of=$disk bs=1M count=8 oflag=direct 2>/dev/null
+	head -c 8M $disk >/tmp/want
+	dd if=/dev/zero of=/tmp/want bs=512 seek=2047 count=9001 conv=notrunc 2>/dev/null
+	blkdiscard -z -o 1048064 -l 4608512 $disk
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	head -c 8M $disk | cmp - /tmp/want
+}
+
+# Who polls gets answers, and hardly an event.
+do_polled() {
+	cd /sys/block/xvda/pvblk
+	[ "$(cat poll_queues)" -ge 1 ] || { echo "no queue is polled" >&2; exit 1; }
+	events=$(cat events) responses=$(cat responses)
+	verify --ioengine=io_uring --hipri=1 --rw=randwrite --bs=4k --iodepth=8 --size=8m
+	verify --ioengine=io_uring --hipri=1 --rw=randwrite --bsrange=4k-256k --iodepth=4 --size=16m
+	events=$(($(cat events) - events)) responses=$(($(cat responses) - responses))
+	echo "$responses answers, $events events"
+	[ $responses -gt 4000 ] && [ $((events * 20)) -lt $responses ]
+}
+
 logged() { [ "$(dmesg | grep -c "$1")" = "$2" ]; }
 
 do_said() { # WHAT TIMES
@@ -141,7 +167,7 @@ do_said() { # WHAT TIMES
 
 # Asked once a second, told once; a kick does no harm.
 do_late() {
-	mount -t debugfs debugfs /sys/kernel/debug
+	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
 	rings=/sys/kernel/debug/pvblk/vbd-51712
 	(rc=0; dd if=$disk of=/dev/null bs=64k count=2 iflag=direct 2>/dev/null || rc=$?; echo $rc >/tmp/late.rc) </dev/null >/dev/null 2>&1 &
 	until_true 100 logged 'asked again' 1
@@ -167,10 +193,23 @@ do_given_up() {
 	until_true 100 logged 'no answer to a read for . s; the disk is disabled' 1
 }
 
+# What a debug kernel (lab/debug-kernel) has to say of memory that nobody knows any more; it tells nothing of what is
+# younger than five seconds, hence the sleep.
+leaks() {
+	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+	[ -e /sys/kernel/debug/kmemleak ] || return 0
+	sleep 6
+	echo scan >/sys/kernel/debug/kmemleak
+	echo scan >/sys/kernel/debug/kmemleak
+	cat /sys/kernel/debug/kmemleak
+}
+
 # A guest whose kernel log tells of trouble has failed, whatever its programs say.
 do_sane() { # [what may be there]
 	if dmesg | grep -vE "${1:-^$}" |
-	   grep -E 'BUG:|WARNING:|Oops|Call Trace|blocked for more|I/O error|still in use|disk is disabled'; then exit 1; fi
+	   grep -E 'BUG:|WARNING:|UBSAN|ODEBUG|Oops|Call Trace|blocked for more|I/O error|still in use|disk is disabled'; then exit 1; fi
+	leaks >/tmp/leaks
+	[ ! -s /tmp/leaks ] || { head -n 60 /tmp/leaks >&2; exit 1; }
 	dmesg -c >/dev/null # what was provoked here is nothing for those who come after
 }
 

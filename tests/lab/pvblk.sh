@@ -6,7 +6,7 @@
 #   lab/run --with-fio [--with-qemu] --file pvblk.ko --file tests/lab/blk-functions.sh \
 #     --file tests/lab/pvblk-guest.sh tests/lab/pvblk.sh [STEP...]
 # ROUNDS=N: attach, detach, bind and unbind so often (20);  BACKS: of which back ends (pvbackd blkback qdisk)
-# GUEST: kind of guest (pv);  VCPUS: of a guest (4)
+# GUEST: kind of guest (pv);  VCPUS: of a guest (4);  MEM: of a guest, MB (256)
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
 # shellcheck source=tests/lab/blk-functions.sh
@@ -15,6 +15,7 @@
 backs=${BACKS:-pvbackd}
 rounds=${ROUNDS:-20}
 kind=${GUEST:-pv}
+mem=${MEM:-256}
 vcpus=${VCPUS:-4} # more than the machine has CPUs are slow
 front="lab.modules=xen-netfront lab.wait=0"
 xvdb=51728
@@ -48,7 +49,7 @@ start() { # NAME DISK [MODULE PARAMETERS]
 	local name=$1 disk=$2
 
 	# the lab's processor has no invariant TSC: Xen would emulate each time stamp
-	guest_create "$name" "$kind" --config 'tsc_mode="native"' --fio --mem 256 --vcpus "$vcpus" --append "$front" \
+	guest_create "$name" "$kind" --config 'tsc_mode="native"' --fio --mem "$mem" --vcpus "$vcpus" --append "$front" \
 		--file /root/pvblk.ko --file /root/pvblk-guest.sh \
 		--cmd "insmod /root/pvblk.ko ${3:-} && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
 	guest_wait "$name" || return
@@ -69,6 +70,7 @@ in_guest() { # NAME WORD [ARG...]
 
 # Raw, then a file system with things in it; seen from dom0, too.
 data_basic() {
+	in_guest "$1" zeroes "$([ "$back" = pvbackd ] && echo 1 || echo 0)" || return
 	in_guest "$1" raw >/tmp/sum || { cat /tmp/sum; return 1; }
 	[ "$(head -c 6553600 "$2" | sha256sum)" = "$(cat /tmp/sum)" ] || { echo "dom0 reads something else" >&2; return 1; }
 	mkfs.ext4 -qF "$2"
@@ -232,15 +234,32 @@ step_scan() {
 step_bounce() {
 	local img
 
+	local back=${backs%% *}
+
 	img=$(image bounce 32)
 	start bounce "$(disk "${backs%% *}" xvda rw "$img" '?queues=4&ring-order=2')" trusted=N || return
 	in_guest bounce facts >/tmp/facts && grep bounce=1 /tmp/facts || return
 	data_basic bounce "$img" && in_guest bounce verify && in_guest bounce sane && guest_destroy bounce
 }
 
+# Polled queues, also when the back end comes back under them; on each fio that asks for it, the others as always.
+step_poll() {
+	local back
+
+	start poll "$(disk "${backs%% *}" xvda rw "$(image poll 32)" '?queues=4&ring-order=2')" poll_queues=2 || return
+	in_guest poll polled && in_guest poll verify || return
+	in_guest poll fio 8 --ioengine=io_uring --hipri=1 || return
+	if [ "${backs%% *}" = pvbackd ]; then
+		back=/local/domain/0/backend/vbd/$(guest_id poll)/51712
+		xenstore-write "$back/restarting" 1 "$back/state" 5 || return
+		wait_node "$back/state" 60 '[ "$value" = 4 ]' || { echo "it does not come back" >&2; return 1; }
+	fi
+	in_guest poll fio_end && in_guest poll polled && in_guest poll facts && in_guest poll sane && guest_destroy poll
+}
+
 case " $backs " in *" pvbackd "*) backd_start --memory 32M ;; esac
 case " $backs " in *" blkback "*) modprobe xen-blkback || exit 1 ;; esac
-[ $# -gt 0 ] || set -- data bounce readonly resize mounted copied rounds rmmod restart late scan save unbind
+[ $# -gt 0 ] || set -- data bounce readonly resize mounted copied rounds rmmod restart late scan save unbind poll
 failures=()
 for step; do
 	t=$EPOCHREALTIME

@@ -13,6 +13,12 @@
 
 /* --- rings and event channels ------------------------------------------------------------------------- */
 
+/* The last rings are those of polled queues, on a connection that has one for each queue of the disk. */
+static bool polled(const struct pvblk_dev *dev, unsigned int nr)
+{
+	return (!dev->disk || dev->nr_rings == dev->nr_hw_queues) && nr >= dev->nr_rings - dev->nr_poll;
+}
+
 static int ring_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 {
 	unsigned int pages = 1u << dev->order;
@@ -25,6 +31,9 @@ static int ring_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 		return rc;
 	r->nr_pages = pages;
 	pvb_ring_front_init(&r->ring, r->pages, pages * PAGE_SIZE, sizeof(struct blkif_request));
+	r->polled = polled(dev, r->nr);
+	if (r->polled)
+		pvb_ring_store(&r->ring.sh->rsp_event, PVBLK_NEVER);
 	shadow = kvcalloc(r->ring.nr_slots, sizeof(*shadow), PVB_GFP);
 	r->refs = kvmalloc_array(PVBLK_MAX_REFS, sizeof(*r->refs), PVB_GFP);
 	if (!shadow || !r->refs) {
@@ -161,6 +170,7 @@ static void remove_stale(struct pvblk_dev *dev, struct xenbus_transaction t)
 {
 	static const char * const once[] = {
 		"ring-ref", "event-channel", "multi-queue-num-queues", "ring-page-order", "feature-persistent",
+		"feature-write-zeroes",
 	};
 	unsigned int i;
 	char key[24];
@@ -190,6 +200,8 @@ static int publish_keys(void *arg, struct xenbus_transaction t)
 	rc = xenbus_printf(t, dir, "protocol", "%s", XEN_IO_PROTO_ABI_NATIVE);
 	if (!rc && dev->order > 0)
 		rc = xenbus_printf(t, dir, "ring-page-order", "%u", dev->order);
+	if (!rc && dev->zeroes)
+		rc = xenbus_printf(t, dir, "feature-write-zeroes", "1");
 	if (!rc && dev->nr_rings == 1)
 		return publish_ring(t, dir, &dev->rings[0]);
 	if (!rc)
@@ -221,11 +233,16 @@ static int make_rings(struct pvblk_dev *dev)
 
 int pvblk_setup(struct pvblk_dev *dev)
 {
-	unsigned int most = dev->disk ? dev->nr_hw_queues : min(dev->max_rings, num_online_cpus());
+	unsigned int most = dev->disk ? dev->nr_hw_queues :
+			    min(dev->max_rings, num_online_cpus() + pvblk_poll_queues);
 	int rc;
 
 	/* a back end may say 0 */
 	dev->nr_rings = clamp(xenbus_read_unsigned(dev->otherend, "multi-queue-max-queues", 1), 1u, most);
+	/* what is not polled needs a queue at least */
+	if (!dev->disk)
+		dev->nr_poll = min(pvblk_poll_queues, dev->nr_rings - 1);
+	dev->zeroes = xenbus_read_unsigned(dev->otherend, "feature-write-zeroes", 0);
 	dev->order = min(xenbus_read_unsigned(dev->otherend, "max-ring-page-order", 0), pvblk_max_order);
 	/* pages of a ring lie side by side, which a guest that runs for long may not have */
 	while ((rc = make_rings(dev)) == -ENOMEM && dev->order > 0) {
@@ -279,6 +296,7 @@ int pvblk_properties(struct pvblk_dev *dev)
 		dev->flush_op = BLKIF_OP_WRITE_BARRIER;
 	l->write_cache = dev->flush_op != 0;
 
+	l->zeroes = dev->zeroes && !dev->readonly;
 	l->discard = xenbus_read_unsigned(back, "feature-discard", 0);
 	l->secure = l->discard && xenbus_read_unsigned(back, "discard-secure", 0);
 	l->discard_granularity = xenbus_read_unsigned(back, "discard-granularity", 0);

@@ -36,8 +36,8 @@ static void show_ring(struct seq_file *m, struct pvblk_ring *r)
 	u32 i;
 
 	spin_lock_irq(&r->lock);
-	seq_printf(m, "ring %u: %s, %u slots, %u in flight%s, %u of %u grants idle, ", r->nr,
-		   r->live ? "live" : "not live", r->shadow ? r->ring.nr_slots : 0, r->in_flight,
+	seq_printf(m, "ring %u: %s%s, %u slots, %u in flight%s, %u of %u grants idle, ", r->nr,
+		   r->live ? "live" : "not live", r->polled ? ", polled" : "", r->shadow ? r->ring.nr_slots : 0, r->in_flight,
 		   r->starved ? ", starved" : "", r->nr_refs, r->claimed);
 	seq_printf(m, "%llu answered, %llu notifies, %llu events, %llu spurious\n",
 		   r->responses, r->notifies, r->events, r->spurious);

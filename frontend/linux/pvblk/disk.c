@@ -118,12 +118,14 @@ static const char *flush_name(const struct pvblk_dev *dev)
 }
 
 SHOW(queues, "%u", dev->nr_rings);
+SHOW(poll_queues, "%u", dev->nr_poll);
 SHOW(ring_order, "%u", dev->order);
 SHOW(max_segments, "%u", dev->max_segs);
 SHOW(indirect, "%d", dev->max_segs > PVBLK_DIRECT_SEGS);
 SHOW(flush, "%s", flush_name(dev));
 SHOW(discard, "%d", dev->limits.discard);
 SHOW(secure_discard, "%d", dev->limits.secure);
+SHOW(write_zeroes, "%d", dev->limits.zeroes);
 SHOW(bounce, "%d", dev->bounce);
 SHOW(connected, "%d", !pvblk_dead(dev) && !test_bit(PVBLK_QUIESCED, &dev->flags));
 SHOW(responses, "%llu", sum(dev, offsetof(struct pvblk_ring, responses)));
@@ -134,12 +136,14 @@ SHOW(spurious_events, "%llu", sum(dev, offsetof(struct pvblk_ring, spurious)));
 
 static struct attribute *attrs[] = {
 	&dev_attr_queues.attr,
+	&dev_attr_poll_queues.attr,
 	&dev_attr_ring_order.attr,
 	&dev_attr_max_segments.attr,
 	&dev_attr_indirect.attr,
 	&dev_attr_flush.attr,
 	&dev_attr_discard.attr,
 	&dev_attr_secure_discard.attr,
+	&dev_attr_write_zeroes.attr,
 	&dev_attr_bounce.attr,
 	&dev_attr_connected.attr,
 	&dev_attr_responses.attr,
@@ -204,7 +208,10 @@ int pvblk_disk_make(struct pvblk_dev *dev)
 
 	memset(&dev->tags, 0, sizeof(dev->tags));
 	dev->tags.ops = &pvblk_mq_ops;
-	dev->tags.nr_hw_queues = dev->nr_rings;
+	dev->nr_hw_queues = dev->nr_rings;
+	dev->tags.nr_hw_queues = dev->nr_hw_queues;
+	dev->tags.nr_maps = dev->nr_poll ? HCTX_TYPE_POLL + 1 : 1;
+	dev->tags.driver_data = dev;
 	dev->tags.queue_depth = dev->rings[0].ring.nr_slots;
 	dev->tags.numa_node = NUMA_NO_NODE;
 	dev->tags.cmd_size = sizeof(struct pvblk_rq);
@@ -228,7 +235,6 @@ int pvblk_disk_make(struct pvblk_dev *dev)
 		disk->flags |= GENHD_FL_NO_PART;
 	set_disk_ro(disk, dev->readonly);
 	set_capacity(disk, dev->sectors);
-	dev->nr_hw_queues = dev->nr_rings;
 	spin_lock_irq(&dev->disk_lock);
 	dev->disk = disk;
 	spin_unlock_irq(&dev->disk_lock);

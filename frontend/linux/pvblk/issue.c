@@ -134,6 +134,8 @@ static void put_simple(struct pvblk_ring *r, struct request *rq)
 		req.u.discard.nr_sectors = blk_rq_sectors(rq);
 		if (req_op(rq) == REQ_OP_SECURE_ERASE)
 			req.u.discard.flag = BLKIF_DISCARD_SECURE;
+		else if (req_op(rq) == REQ_OP_WRITE_ZEROES)
+			req.u.discard.flag = PVBLK_DISCARD_ZERO;
 	}
 	req.operation = sh->op;
 	pvb_ring_front_put(&r->ring, &req);
@@ -238,6 +240,11 @@ static blk_status_t put(struct pvblk_ring *r, struct request *rq)
 	case REQ_OP_WRITE:
 		done = pvb_ring_front_free(&r->ring) > 0 && put_data(r, rq);
 		break;
+	case REQ_OP_WRITE_ZEROES:
+		/* made for an earlier connection, whose back end could; to this one it would say something else */
+		if (!r->dev->limits.zeroes)
+			return BLK_STS_NOTSUPP;
+		fallthrough;
 	case REQ_OP_FLUSH:
 	case REQ_OP_DISCARD:
 	case REQ_OP_SECURE_ERASE:
@@ -322,9 +329,31 @@ static enum blk_eh_timer_return timed_out(struct request *rq)
 	return pvblk_overdue(ring_of(rq->mq_hctx), rq) ? BLK_EH_RESET_TIMER : BLK_EH_DONE;
 }
 
+static int poll(struct blk_mq_hw_ctx *hctx, struct io_comp_batch *batch)
+{
+	return pvblk_poll(ring_of(hctx));
+}
+
+static void map_queues(struct blk_mq_tag_set *set)
+{
+	const struct pvblk_dev *dev = set->driver_data;
+	unsigned int ordinary = dev->nr_hw_queues - dev->nr_poll;
+
+	set->map[HCTX_TYPE_DEFAULT].nr_queues = ordinary;
+	blk_mq_map_queues(&set->map[HCTX_TYPE_DEFAULT]);
+	if (dev->nr_poll == 0)
+		return;
+	set->map[HCTX_TYPE_READ].nr_queues = 0;
+	set->map[HCTX_TYPE_POLL].nr_queues = dev->nr_poll;
+	set->map[HCTX_TYPE_POLL].queue_offset = ordinary;
+	blk_mq_map_queues(&set->map[HCTX_TYPE_POLL]);
+}
+
 const struct blk_mq_ops pvblk_mq_ops = {
 	.queue_rq = queue_rq,
 	.commit_rqs = commit_rqs,
 	.complete = pvblk_complete,
 	.timeout = timed_out,
+	.poll = poll,
+	.map_queues = map_queues,
 };

@@ -22,9 +22,13 @@
 #include <xen/xen.h>
 #include "pvblk.h"
 
-unsigned int pvblk_max_queues;
-module_param_named(max_queues, pvblk_max_queues, uint, 0444);
+static unsigned int max_queues;
+module_param(max_queues, uint, 0444);
 MODULE_PARM_DESC(max_queues, "most queues of a disk (0: one a processor)");
+
+unsigned int pvblk_poll_queues;
+module_param_named(poll_queues, pvblk_poll_queues, uint, 0444);
+MODULE_PARM_DESC(poll_queues, "queues of a disk beside those, for requests that are polled for (0)");
 
 unsigned int pvblk_max_order = PVBLK_MAX_ORDER;
 module_param_named(max_ring_order, pvblk_max_order, uint, 0444);
@@ -323,8 +327,8 @@ static void step(struct work_struct *work)
 
 static void announce(struct pvblk_dev *dev)
 {
-	dev_info(&dev->xdev->dev, "%s: %llu sectors, %u queues of %u slots, %u pages a request%s%s%s%s\n", dev->name,
-		 dev->sectors, dev->nr_rings, dev->tags.queue_depth, dev->max_segs,
+	dev_info(&dev->xdev->dev, "%s: %llu sectors, %u queues (%u polled) of %u slots, %u pages a request%s%s%s%s\n",
+		 dev->name, dev->sectors, dev->nr_rings, dev->nr_poll, dev->tags.queue_depth, dev->max_segs,
 		 dev->flush_op ? "" : ", no flush", dev->limits.discard ? ", discard" : "",
 		 dev->readonly ? ", read-only" : "", dev->bounce ? ", bounced" : "");
 }
@@ -439,7 +443,7 @@ static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
 	INIT_WORK(&dev->disk_work, disk_step);
 	INIT_LIST_HEAD(&dev->names);
 	dev->xdev = xdev;
-	dev->max_rings = min(pvblk_max_queues ?: num_possible_cpus(), num_possible_cpus());
+	dev->max_rings = min(max_queues ?: num_possible_cpus(), num_possible_cpus()) + pvblk_poll_queues;
 	dev->rings = kvcalloc(dev->max_rings, sizeof(*dev->rings), GFP_KERNEL);
 	dev->otherend = kstrdup(xdev->otherend, GFP_KERNEL);
 	if (!dev->rings || !dev->otherend) {
@@ -556,6 +560,7 @@ static int __init pvblk_init(void)
 
 	if (!xen_domain() || !xen_has_pv_disk_devices())
 		return -ENODEV;
+	pvblk_poll_queues = min(pvblk_poll_queues, num_possible_cpus());
 	pvblk_max_order = min(pvblk_max_order, PVBLK_MAX_ORDER);
 	pvblk_ask_after = clamp(pvblk_ask_after, 1u, 3600u);
 	pvblk_max_segs = clamp(pvblk_max_segs, PVBLK_DIRECT_SEGS, PVBLK_MAX_SEGS);

@@ -40,6 +40,9 @@
 #define PVBLK_BOUNCE_PAGES  512u   /* of a ring, when the back end is not trusted */
 #define PVBLK_COPY_PAGES    16u    /* and when it is: for memory that can not be granted */
 
+#define PVBLK_DISCARD_ZERO  2u     /* flag of a discard request, see pvbus-block(7) */
+#define PVBLK_NEVER         (1u << 31) /* responses from now: an event that will not come */
+
 struct dentry;
 struct pvblk_dev;
 
@@ -74,6 +77,7 @@ struct pvblk_ring {
 	unsigned int nr;
 	spinlock_t lock;
 	bool live;                      /* may be used: connected and not dead */
+	bool polled;                    /* answers are looked for, and no event is asked for */
 	bool starved;                   /* a hardware queue waits for a slot or a page */
 	struct pvb_ring ring;
 	struct pvblk_shadow *shadow;
@@ -138,10 +142,12 @@ struct pvblk_dev {
 	spinlock_t disk_lock;           /* for who looks at disk without being the work item */
 	struct gendisk *disk;           /* until closed; changes under dev->lock and disk_lock */
 	bool added;
-	unsigned int nr_hw_queues;      /* of the disk: as the first connection had it */
+	unsigned int nr_hw_queues;      /* of the disk: as the first connection had it, */
+	unsigned int nr_poll;           /* and how many of them, the last ones, are polled */
 
 	unsigned int nr_rings, max_rings, order, max_segs;
 	bool bounce, readonly, cdrom, removable;
+	bool zeroes;                    /* both sides write zeroes on request */
 	u8 flush_op;                    /* 0: none */
 	u64 sectors;
 	struct pvblk_limits limits;
@@ -166,7 +172,7 @@ static inline bool pvblk_dead(const struct pvblk_dev *dev)
 }
 
 /* main.c */
-extern unsigned int pvblk_max_queues, pvblk_max_order, pvblk_max_segs;
+extern unsigned int pvblk_poll_queues, pvblk_max_order, pvblk_max_segs;
 extern unsigned int pvblk_ask_after, pvblk_fail_after;
 extern bool pvblk_trusted;
 void pvblk_kick_work(struct pvblk_dev *dev);
@@ -187,6 +193,7 @@ void pvblk_complete(struct request *rq);
 
 /* queue.c */
 irqreturn_t pvblk_interrupt(int irq, void *arg);
+int pvblk_poll(struct pvblk_ring *r);                   /* how many requests it has finished */
 bool pvblk_poke(struct pvblk_ring *r);                  /* as if it had told us, and we it; false: no connection */
 bool pvblk_overdue(struct pvblk_ring *r, struct request *rq); /* false: it is not outstanding */
 void pvblk_refs_give(struct pvblk_ring *r, u32 keep);   /* back to the kernel, all but keep of the unused */

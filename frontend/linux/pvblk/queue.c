@@ -149,7 +149,9 @@ static blk_status_t status_of(struct pvblk_ring *r, const struct pvblk_shadow *s
 	if (status != BLKIF_RSP_EOPNOTSUPP)
 		return BLK_STS_IOERR;
 	if (sh->op == BLKIF_OP_DISCARD) {
-		if (req_op(sh->rq) == REQ_OP_SECURE_ERASE)
+		if (req_op(sh->rq) == REQ_OP_WRITE_ZEROES)
+			blk_queue_disable_write_zeroes(sh->rq->q);
+		else if (req_op(sh->rq) == REQ_OP_SECURE_ERASE)
 			blk_queue_disable_secure_erase(sh->rq->q);
 		else
 			blk_queue_disable_discard(sh->rq->q);
@@ -198,7 +200,7 @@ static void drain(struct pvblk_ring *r, struct list *done)
 
 	while (r->live) {
 		n = pvb_ring_front_avail(&r->ring);
-		if (n == 0)
+		if (n == 0 && !r->polled)
 			n = pvb_ring_front_rearm(&r->ring);
 		if (n == 0)
 			break;
@@ -211,6 +213,8 @@ static void drain(struct pvblk_ring *r, struct list *done)
 				break;
 		}
 	}
+	if (r->polled)
+		pvb_ring_store(&r->ring.sh->rsp_event, r->ring.cons + PVBLK_NEVER);
 	if (r->in_flight == 0 && r->nr_refs > PVBLK_IDLE_REFS)
 		pvblk_refs_give(r, PVBLK_IDLE_REFS);
 }
@@ -271,6 +275,26 @@ irqreturn_t pvblk_interrupt(int irq, void *arg)
 	if (finish(r->dev, q, &done))
 		xen_irq_lateeoi(irq, idle ? XEN_EOI_FLAG_SPURIOUS : 0);
 	return IRQ_HANDLED;
+}
+
+int pvblk_poll(struct pvblk_ring *r)
+{
+	struct request_queue *q = NULL;
+	unsigned long flags;
+	struct list done;
+	u64 before;
+	int n;
+
+	list_start(&done);
+	/* without it the ring's memory may go while we look */
+	spin_lock_irqsave(&r->lock, flags);
+	before = r->responses;
+	if (r->live)
+		q = take(r, &done);
+	n = r->responses - before;
+	spin_unlock_irqrestore(&r->lock, flags);
+	finish(r->dev, q, &done);
+	return n;
 }
 
 /* --- answers that do not come ------------------------------------------------------------------------- */
