@@ -175,16 +175,82 @@ do_unlied() { # DEVID
 	until_true 300 test ! -e "/sys/bus/xen/devices/vif-$1"
 }
 
+# What a debug kernel (lab/debug-kernel) has to say of memory that nobody knows any more; it tells nothing of what is
+# younger than five seconds, hence the sleep.
+leaks() {
+	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+	[ -e /sys/kernel/debug/kmemleak ] || return 0
+	sleep 6
+	echo scan >/sys/kernel/debug/kmemleak
+	echo scan >/sys/kernel/debug/kmemleak
+	cat /sys/kernel/debug/kmemleak
+}
+
 # A guest whose kernel log tells of trouble has failed, whatever its programs say.
 do_sane() { # [what may be there]
 	! dmesg | grep -vE "${1:-^$}" |
-		grep -E 'BUG:|WARNING|Oops|Call Trace|blocked for more|still in use|device is disabled|stalled pool'
+		grep -E 'BUG:|WARNING|UBSAN|ODEBUG|Oops|Call Trace|blocked for more|still in use|device is disabled|stalled pool'
+	leaks >/tmp/leaks
+	[ ! -s /tmp/leaks ] || { head -n 60 /tmp/leaks >&2; exit 1; }
+}
+
+counter() { # NAME NIC
+	ethtool -S "$2" | awk -v name="$1:" '$1 == name { print $2 }'
+}
+
+do_counted() { # NAME NIC LEAST [MOST]
+	n=$(counter "$1" "$2")
+	[ "$n" -ge "$3" ] && [ "$n" -le "${4:-$n}" ] || { echo "$1 of $2 is $n, not $3 ${4:+to $4}" >&2; exit 1; }
+}
+
+# All frames of a flow come to the queue that the table names.
+steered() { # WEIGHTS QUEUE OTHER ADDRESS
+	ethtool -X eth0 weight $1
+	do_ping "$4" 1 >/dev/null
+	mine=$(counter "rx$2_packets" eth0) others=$(counter "rx$3_packets" eth0)
+	do_fetch "$4"
+	mine=$(($(counter "rx$2_packets" eth0) - mine)) others=$(($(counter "rx$3_packets" eth0) - others))
+	echo "weights $1: $mine frames by queue $2, $others by queue $3"
+	[ "$mine" -gt 100 ] && [ $((others * 20)) -lt "$mine" ]
+}
+
+do_rss() { # ADDRESS
+	key=$(seq 11 50 | tr '\n' : | sed 's/:$//')
+	ethtool -x eth0 | grep -q 'with 2 RX ring'
+	steered "0 1" 1 0 "$1"
+	steered "1 0" 0 1 "$1"
+	ethtool -X eth0 hkey "$key"
+	ethtool -x eth0 | grep -q "^$key"
+	ethtool -X eth0 equal 2
+	do_fetch "$1"
+	do_counted rx_hashed eth0 100
+	! dmesg | grep 'does not hash'
+}
+
+plain() { is_now="$(xenstore-read "device/vif/$2/feature-no-csum-offload" 2>/dev/null || echo 0)"; [ "$is_now" = "$1" ] && linked "eth$2"; }
+
+# A program comes or goes, and the NIC has a new connection for it.
+do_xdp() { # NUMBER PROGRAM|off [NIC2]
+	case $2 in
+	off) /root/xdp-load "eth$1" off; until_true 300 plain 0 "$1" ;;
+	*) /root/xdp-load "eth$1" "/root/xdp-$2" $3; until_true 300 plain 1 "$1" ;;
+	esac
+}
+
+# A page is what a program can see, so larger frames and programs exclude each other.
+do_xdp_mtu() {
+	ip link set eth0 mtu 4000
+	if /root/xdp-load eth0 /root/xdp-pass 2>/tmp/said; then echo "taken with an MTU of 4000" >&2; exit 1; fi
+	grep -q 'does not fit a page' /tmp/said || { cat /tmp/said >&2; exit 1; }
+	ip link set eth0 mtu 1500
+	do_xdp 0 pass
+	if ip link set eth0 mtu 4000 2>/dev/null; then echo "an MTU of 4000 was taken with a program" >&2; exit 1; fi
+	do_xdp 0 off
 }
 
 do_facts() {
-	export LD_LIBRARY_PATH=/root
-	if /root/ethtool --version >/dev/null 2>&1; then
-		/root/ethtool -S "${1:-eth0}" | awk 'NR > 1 && $2 { printf "%s%s ", $1, $2 }'
+	if ethtool --version >/dev/null 2>&1; then
+		ethtool -S "${1:-eth0}" | awk 'NR > 1 && $2 { printf "%s%s ", $1, $2 }'
 	else
 		cd "/sys/class/net/${1:-eth0}/statistics"
 		for f in [rt]x_*; do

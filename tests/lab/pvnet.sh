@@ -4,9 +4,11 @@
 # Our network module in guests under unmodified xl: frames arrive as they were sent, and what an operator does works, on
 # our back end and on the stock one.  eth0 is on a Linux bridge in dom0, eth1 (pvbackd only) on a switch in pvbackd.
 #   lab/run --with-fio --file pvnet.ko --file tests/lab/pvnet-guest.sh --file tests/lab/blk-functions.sh \
-#   [--file ethtool --file libmnl.so.0 --file libm.so.6] tests/lab/pvnet.sh [STEP...]
+#   tests/lab/pvnet.sh [STEP...]
 # ROUNDS=N: attach, detach, bind, unbind and unload so often (5);  BACKS: of which back ends (pvbackd netback none)
-# GUEST: kind of guest (pv);  VCPUS: of a guest (2);  MIB: of a file that is fetched (16);  PARAMETERS: of the module
+# GUEST: kind of guest (pv);  VCPUS: of a guest (2);  MIB: of a file that is fetched (16);  MEM: of a guest, MB;  PARAMETERS: of the module
+# Step xdp needs --file xdp-load --file xdp-pass ... (make -C tests xdp-programs); XDP: of the module's parameters for
+# it, "" staging=N trusted=N, only this one.
 # Step lies needs --file lying-vif and no back end (BACKS=none); LIES: only these, see all_lies.
 # Step compare measures (lab/run --icount): stock driver, ours, and ours without staging.
 # shellcheck source=lab/dom0/functions.sh
@@ -19,6 +21,7 @@ rounds=${ROUNDS:-5}
 kind=${GUEST:-pv}
 vcpus=${VCPUS:-2}
 mib=${MIB:-16}
+mem=${MEM:-$((160 + 2 * mib))}
 front="lab.modules=xen-blkfront lab.wait=0"
 
 all_lies="honest honest-plain rx-short rx-short-plain rx-short-first rx-short-first-plain rx-empty rx-empty-plain
@@ -45,7 +48,7 @@ start() { # NAME (ends in a digit) [DRIVER]
 	[ "$driver" = pvnet ] || load="modprobe $driver"
 	# the lab's processor has no invariant TSC: Xen would emulate each time stamp
 	# shellcheck disable=SC2046
-	guest_create "$name" "$kind" --config 'tsc_mode="native"' --fio --mem $((160 + 2 * mib)) --vcpus "$vcpus" \
+	guest_create "$name" "$kind" --config 'tsc_mode="native"' --fio --mem "$mem" --vcpus "$vcpus" \
 		--append "$front" "${files[@]}" \
 		--cmd "set -e; $load; sh /root/pvnet-guest.sh up; sh /root/pvnet-guest.sh serve $mib" $(vifs "$n") || return
 	guest_wait "$name" || return
@@ -163,7 +166,7 @@ lie() {
 step_lies() {
 	local devid=0 name wanted
 
-	guest_create g6 "$kind" --config 'tsc_mode="native"' --mem 192 --vcpus "$vcpus" --append "$front" \
+	guest_create g6 "$kind" --config 'tsc_mode="native"' --mem "$mem" --vcpus "$vcpus" --append "$front" \
 		"${files[@]}" --cmd "insmod /root/pvnet.ko" && guest_wait g6 || return
 	for name in ${LIES:-$all_lies}; do
 		case ${name%-plain} in
@@ -243,6 +246,73 @@ step_stock() {
 	in_guest g1 sane && guest_destroy g4
 }
 
+# Frames come to the queue that ethtool -X says, also on the next connection.
+step_rss() {
+	need g1 && in_guest g1 rss 10.9.0.1 || return
+	[ "$back" != pvbackd ] || { each_restart && in_guest g1 rss 10.9.0.1; } || return
+	in_guest g1 sane
+}
+
+# The back end closes and comes back; connections over it live on.
+each_restart() {
+	local node
+
+	node=/local/domain/0/backend/vif/$(guest_id g1)/0
+	in_guest g1 fetching 10.9.0.1 && xenstore-write "$node/restarting" 1 "$node/state" 5 || return
+	wait_node "$node/state" 60 '[ "$value" = 4 ]' || { echo "it does not come back" >&2; return 1; }
+	in_guest g1 fetched
+}
+
+step_restart() {
+	local i
+
+	need g1 || return
+	for ((i = 0; i < rounds; i++)); do each_restart || return; done
+	in_guest g1 facts && in_guest g1 sane
+}
+
+# Pings of dom0 to an address: of COUNT all are answered, or none.
+pinged() { # ADDRESS COUNT SIZE all|none
+	local n
+
+	n=$(ping -c "$2" -W 3 -s "$3" "$1" | sed -n 's/.*, \([0-9]*\) packets received.*/\1/p')
+	[ "$n" = "$([ "$4" = all ] && echo "$2" || echo 0)" ] || { echo "$1 answers $n of $2 pings, not $4" >&2; return 1; }
+}
+
+# What a program says happens to a frame, with the pages that PARAMETERS make the driver use.
+each_xdp() { # PARAMETERS
+	local parameters=$1
+
+	start g8 || return
+	in_guest g8 xdp 0 pass && in_guest g8 fetch 10.9.0.1 && dom0_fetch 10.9.0.18 || return
+	in_guest g8 counted xdp_pass eth0 100 || return
+	guest_exec g8 'echo 1 >/proc/sys/net/ipv4/icmp_echo_ignore_all' && pinged 10.9.0.18 2 56 none || return
+	in_guest g8 xdp 0 reflect && pinged 10.9.0.18 5 56 all && pinged 10.9.0.18 5 1472 all || return
+	in_guest g8 counted xdp_tx eth0 10 10 || return
+	if [ "$back" = pvbackd ]; then
+		in_guest g8 xdp 0 redirect eth1 && pinged 10.9.0.50 5 1000 all || return
+		in_guest g8 counted xdp_redirect eth0 5 && in_guest g8 counted xdp_xmit eth1 5 || return
+	fi
+	in_guest g8 xdp 0 drop && pinged 10.9.0.18 3 56 none && in_guest g8 counted xdp_drop eth0 3 || return
+	in_guest g8 xdp 0 off && in_guest g8 fetch 10.9.0.1 && in_guest g8 xdp_mtu || return
+	in_guest g8 facts && in_guest g8 sane && guest_destroy g8
+}
+
+# What is for 10.9.0.50 reaches no one but who gets it by another NIC: it is g2's address there.
+step_xdp() {
+	local p
+
+	need g2 || return
+	if [ "$back" = pvbackd ]; then
+		ip neigh replace 10.9.0.50 lladdr 00:16:3e:08:00:02 dev xenbr0 nud permanent || return
+		guest_exec g2 'ip addr add 10.9.0.50/32 dev eth1' || return
+	fi
+	for p in ${XDP:-"" staging=N trusted=N}; do
+		timed "programs, ${p:-staging}" each_xdp "$p" || return
+	done
+	in_guest g2 sane
+}
+
 give_up() {
 	local g
 
@@ -276,7 +346,7 @@ busybox httpd -f -p 10.9.0.1:80 -h /www &
 httpd=$!
 iperf3 -s -D >/dev/null
 files=(--file /root/pvnet.ko --file /root/pvnet-guest.sh)
-for f in /root/ethtool /root/libm*.so.?; do
+for f in /root/xdp-*; do
 	[ ! -e "$f" ] || files+=(--file "$f")
 done
 failures=()

@@ -67,9 +67,9 @@ static void remove_stale(struct pvnet_dev *dev, struct xenbus_transaction t)
 static int publish_keys(void *arg, struct xenbus_transaction t)
 {
 	struct pvnet_dev *dev = arg;
-	static const char * const features[] = {
-		"request-rx-copy", "feature-rx-notify", "feature-sg", "feature-gso-tcpv4", "feature-gso-tcpv6",
-		"feature-ipv6-csum-offload",
+	static const char * const features[] = { "request-rx-copy", "feature-rx-notify", "feature-sg" };
+	static const char * const offloads[] = {
+		"feature-gso-tcpv4", "feature-gso-tcpv6", "feature-ipv6-csum-offload",
 	};
 	const char *dir = dev->xdev->nodename;
 	unsigned int i;
@@ -80,6 +80,10 @@ static int publish_keys(void *arg, struct xenbus_transaction t)
 		remove_stale(dev, t);
 	for (i = 0; !rc && i < ARRAY_SIZE(features); i++)
 		rc = xenbus_printf(t, dir, features[i], "1");
+	for (i = 0; !rc && i < ARRAY_SIZE(offloads); i++)
+		rc = xenbus_printf(t, dir, offloads[i], "%d", !dev->plain);
+	if (!rc && dev->plain)
+		rc = xenbus_printf(t, dir, "feature-no-csum-offload", "1");
 	if (!rc && dev->filtered)
 		rc = xenbus_printf(t, dir, "request-multicast-control", "1");
 	if (!rc && dev->offers.ctrl)
@@ -107,14 +111,22 @@ static int publish(struct pvnet_dev *dev)
 
 /* --- the turns of a connection ------------------------------------------------------------------------ */
 
+unsigned int pvnet_max_mtu(const struct pvnet_dev *dev)
+{
+	unsigned int most = dev->offers.sg ? XEN_NETIF_MAX_TX_SIZE - VLAN_ETH_HLEN : ETH_DATA_LEN;
+
+	return pvnet_has_prog(dev) ? min_t(unsigned int, most, PVNET_XDP_MTU) : most;
+}
+
 /* What the device can do is what the back end of the moment takes. */
 static int fit_netdev(struct pvnet_dev *dev)
 {
 	struct net_device *netdev = dev->netdev;
-	unsigned int most = dev->offers.sg ? XEN_NETIF_MAX_TX_SIZE - VLAN_ETH_HLEN : ETH_DATA_LEN;
+	unsigned int most;
 	int rc;
 
 	rtnl_lock();
+	most = pvnet_max_mtu(dev);
 	rc = netif_set_real_num_tx_queues(netdev, dev->nr_queues);
 	if (!rc)
 		rc = netif_set_real_num_rx_queues(netdev, dev->nr_queues);
@@ -133,6 +145,7 @@ int pvnet_setup(struct pvnet_dev *dev)
 
 	read_offers(dev);
 	pvnet_groups_begin(dev);
+	dev->plain = pvnet_has_prog(dev);
 	if (!offered(dev, "feature-rx-copy"))
 		return -EOPNOTSUPP;
 	/* a back end may say 0 */

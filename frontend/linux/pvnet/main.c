@@ -9,6 +9,7 @@
  *   Closed                                       take back all
  *   Closed, online    in  Closed                 Initialising, if it worked before: it all begins anew
  *   InitWait          in  Closed                 the same
+ *   Connected         in  Connected, an XDP program has come or gone: Closing, and then the same
  *
  * The interface is there from probe to remove, with the carrier off while there is no connection.  After a restore or a
  * migration the core sets us to Initialising; frames that were in flight are lost and counted.  Step by step this is
@@ -62,7 +63,8 @@ static void begin(struct pvnet_dev *dev, enum xenbus_state back)
 
 	if (pvnet_dead(dev))
 		return;
-	if (xdev->state == XenbusStateClosed && (dev->again || back == XenbusStateInitWait)) {
+	if ((xdev->state == XenbusStateClosed && (dev->again || back == XenbusStateInitWait)) ||
+	    (xdev->state == XenbusStateClosing && back == XenbusStateInitWait)) {
 		dev->again = false;
 		dev->stale = true;
 		pvnet_teardown(dev);
@@ -95,6 +97,13 @@ static void close(struct pvnet_dev *dev)
 		xenbus_frontend_closed(dev->xdev);
 }
 
+/* A program came or went, and what a back end may send it is told when a connection begins. */
+static void reconnect(struct pvnet_dev *dev)
+{
+	pvnet_stop(dev);
+	xenbus_switch_state(dev->xdev, XenbusStateClosing);
+}
+
 static void tell_lie(struct pvnet_dev *dev)
 {
 	if (!pvnet_dead(dev) || dev->told_lie)
@@ -124,7 +133,9 @@ static void step(struct work_struct *work)
 	case XenbusStateConnected:
 		if (xdev->state != XenbusStateConnected || pvnet_dead(dev))
 			break;
-		if (dev->started) {
+		if (dev->started && dev->plain != pvnet_has_prog(dev)) {
+			reconnect(dev);
+		} else if (dev->started) {
 			pvnet_look(dev);
 			pvnet_ctrl_hash(dev);
 			pvnet_groups_look(dev);

@@ -69,6 +69,8 @@ static const struct net_device_ops netdev_ops = {
 	.ndo_fix_features = fix_features,
 	.ndo_get_stats64 = get_stats64,
 	.ndo_set_rx_mode = set_rx_mode,
+	.ndo_bpf = pvnet_xdp_setup,
+	.ndo_xdp_xmit = pvnet_xdp_xmit,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
 };
@@ -86,23 +88,33 @@ static const struct {
 	COUNTER(rx_packets), COUNTER(rx_bytes), COUNTER(rx_slots), COUNTER(rx_gso), COUNTER(rx_csum_blank),
 	COUNTER(rx_copied), COUNTER(rx_hashed), COUNTER(rx_dropped), COUNTER(rx_errors), COUNTER(rx_bad),
 	COUNTER(rx_no_memory),
+	COUNTER(xdp_pass), COUNTER(xdp_drop), COUNTER(xdp_tx), COUNTER(xdp_redirect), COUNTER(xdp_xmit),
+	COUNTER(xdp_refused), COUNTER(xdp_errors),
 	COUNTER(notify_sent), COUNTER(notify_suppressed), COUNTER(events), COUNTER(spurious),
 #undef COUNTER
 };
 
 static int get_sset_count(struct net_device *netdev, int set)
 {
-	return set == ETH_SS_STATS ? ARRAY_SIZE(counters) + 1 : -EOPNOTSUPP;
+	const struct pvnet_dev *dev = netdev_priv(netdev);
+
+	return set == ETH_SS_STATS ? ARRAY_SIZE(counters) + 1 + 2 * dev->max_queues : -EOPNOTSUPP;
 }
 
 static void get_strings(struct net_device *netdev, u32 set, u8 *to)
 {
+	const struct pvnet_dev *dev = netdev_priv(netdev);
 	u32 i;
 
-	for (i = 0; set == ETH_SS_STATS && i < ARRAY_SIZE(counters); i++)
-		memcpy(to + i * ETH_GSTRING_LEN, counters[i].name, ETH_GSTRING_LEN);
-	if (set == ETH_SS_STATS)
-		strscpy(to + i * ETH_GSTRING_LEN, "staged", ETH_GSTRING_LEN);
+	if (set != ETH_SS_STATS)
+		return;
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		ethtool_sprintf(&to, "%s", counters[i].name);
+	ethtool_sprintf(&to, "staged");
+	for (i = 0; i < dev->max_queues; i++) {
+		ethtool_sprintf(&to, "tx%u_packets", i);
+		ethtool_sprintf(&to, "rx%u_packets", i);
+	}
 }
 
 static void get_ethtool_stats(struct net_device *netdev, struct ethtool_stats *stats, u64 *to)
@@ -113,7 +125,11 @@ static void get_ethtool_stats(struct net_device *netdev, struct ethtool_stats *s
 	for (i = 0; i < ARRAY_SIZE(counters); i++)
 		for (to[i] = 0, nr = 0; nr < dev->max_queues; nr++)
 			to[i] += READ_ONCE(*(const u64 *)((const char *)&dev->queues[nr].n + counters[i].at));
-	to[i] = pvnet_staged(dev);
+	to[i++] = pvnet_staged(dev);
+	for (nr = 0; nr < dev->max_queues; nr++) {
+		to[i++] = READ_ONCE(dev->queues[nr].n.tx_packets);
+		to[i++] = READ_ONCE(dev->queues[nr].n.rx_packets);
+	}
 }
 
 static void get_drvinfo(struct net_device *netdev, struct ethtool_drvinfo *info)
@@ -223,6 +239,7 @@ struct net_device *pvnet_netdev_new(unsigned int max_queues)
 	netdev->ethtool_ops = &ethtool_ops;
 	netdev->hw_features = NETIF_F_SG | NETIF_F_IP_CSUM | NETIF_F_IPV6_CSUM | NETIF_F_TSO | NETIF_F_TSO6;
 	netdev->features = netdev->hw_features | NETIF_F_RXCSUM;
+	pvnet_set_xdp_features(netdev);
 	netdev->min_mtu = ETH_MIN_MTU;
 	netdev->max_mtu = ETH_DATA_LEN;
 	netif_set_tso_max_size(netdev, XEN_NETIF_MAX_TX_SIZE - MAX_TCP_HEADER);

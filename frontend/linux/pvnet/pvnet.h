@@ -17,10 +17,13 @@
  *          guards rx.
  * Events   The end of an interrupt is told when NAPI has done its work, so a port is quiet while it is polled.
  */
+#include <linux/bpf.h>
+#include <linux/if_vlan.h>
 #include <linux/irqreturn.h>
 #include <linux/mutex.h>
 #include <linux/netdevice.h>
 #include <linux/workqueue.h>
+#include <net/xdp.h>
 #include <xen/grant_table.h>
 #include <xen/xenbus.h>
 #include <xen/interface/io/netif.h>
@@ -35,12 +38,17 @@
 #define PVNET_RSS_KEY    40u
 #define PVNET_RSS_MAP    128u
 #define PVNET_HDR        256u   /* bytes of a received frame that are copied before anybody reads them */
+#define PVNET_XDP_LEN    (SKB_WITH_OVERHEAD(PAGE_SIZE) - XDP_PACKET_HEADROOM) /* of a frame for a program */
+#define PVNET_XDP_MTU    (PVNET_XDP_LEN - VLAN_ETH_HLEN)
 
-enum pvnet_kind { PVNET_FREE, PVNET_GRANTED, PVNET_OWN, PVNET_GROUP };
+enum pvnet_kind { PVNET_FREE, PVNET_GRANTED, PVNET_XDP, PVNET_OWN, PVNET_GROUP };
 
 /* What was asked with an id; nothing of it is ever read back from the ring. */
 struct pvnet_tx_slot {
-	struct sk_buff *skb;            /* granted: the frame, freed with its last slot */
+	union {
+		struct sk_buff *skb;    /* granted: the frame, freed with its last slot */
+		struct xdp_frame *xdpf; /* of XDP, which has only this slot */
+	};
 	grant_ref_t ref;                /* always this slot's; 0 once it is lost */
 	u8 kind;
 	u8 uses;                        /* upper half of the id: an answer to its last user is not one to this */
@@ -71,9 +79,11 @@ struct pvnet_frame {
 	struct sk_buff *skb;
 	struct page *fill;              /* of the pool: where copied bytes go on */
 	u32 used;                       /* of it */
+	struct page *whole;             /* of the pool: the frame, for a program */
 	u32 len;
 	u8 next;                        /* enum pvnet_next: what the next slot must be */
 	bool more, failed, blank, valid, hashed;
+	bool xdp, large;                /* for a program; and not one that fits a page */
 	u8 nr_data, nr_extras;
 	u8 gso, hash_type;
 	u16 gso_size;
@@ -96,6 +106,7 @@ struct pvnet_counts {
 	u64 tx_full, tx_dropped, tx_errors, tx_lost;
 	u64 rx_packets, rx_bytes, rx_slots, rx_gso, rx_csum_blank, rx_copied, rx_hashed;
 	u64 rx_dropped, rx_errors, rx_bad, rx_no_memory;
+	u64 xdp_pass, xdp_drop, xdp_tx, xdp_redirect, xdp_xmit, xdp_refused, xdp_errors;
 	u64 notify_sent, notify_suppressed, events, spurious;
 };
 
@@ -114,6 +125,8 @@ struct pvnet_queue {
 	struct pvnet_rx rx;
 	u32 staged;                     /* own pages that the back end has mapped for good */
 	struct pvnet_counts n;
+	struct xdp_rxq_info xdp_rxq;
+	bool xdp_sent, xdp_redirected;  /* to be flushed when NAPI has done its work */
 
 	/* of the connection; only under dev->lock */
 	bool made;                      /* NAPI is enabled */
@@ -179,6 +192,8 @@ struct pvnet_dev {
 	struct pvnet_rss rss;
 	u32 rss_done;                   /* changes that the back end has been told */
 	unsigned int told_mtu;          /* by the toolstack */
+	struct bpf_prog __rcu *prog;    /* XDP; changes under rtnl */
+	bool plain;                     /* this connection's back end was told to send what a program can take */
 	struct pvnet_offers offers;
 	unsigned int nr_queues, max_queues;
 	struct pvnet_queue *queues;     /* max_queues of them */
@@ -190,6 +205,11 @@ static inline bool pvnet_dead(const struct pvnet_dev *dev)
 	return test_bit(PVNET_LIED, &dev->flags);
 }
 
+static inline bool pvnet_has_prog(const struct pvnet_dev *dev)
+{
+	return rcu_access_pointer(dev->prog) != NULL;
+}
+
 /* main.c */
 extern bool pvnet_trusted, pvnet_staging, pvnet_multicast;
 void pvnet_kick_work(struct pvnet_dev *dev);
@@ -197,6 +217,7 @@ void pvnet_kick_work(struct pvnet_dev *dev);
 /* connect.c: call under dev->lock, may sleep.  0 or -errno; what was made before a failure is unmade by teardown. */
 int pvnet_setup(struct pvnet_dev *dev);                 /* make queues, publish them */
 void pvnet_start(struct pvnet_dev *dev);                /* the back end is connected: frames may go */
+unsigned int pvnet_max_mtu(const struct pvnet_dev *dev); /* under rtnl */
 void pvnet_look(struct pvnet_dev *dev);                 /* carrier and MTU, whenever they may have changed */
 void pvnet_stop(struct pvnet_dev *dev);                 /* no frames any more; what is lent stays lent */
 u32 pvnet_staged(const struct pvnet_dev *dev);          /* pages, without the lock */
@@ -224,6 +245,14 @@ void pvnet_tx_clean(struct pvnet_queue *q, int budget); /* by NAPI */
 void pvnet_tx_drop(struct pvnet_queue *q);              /* NAPI and TX are off */
 
 bool pvnet_tx_group(struct pvnet_queue *q, const u8 *addr, bool add); /* false: no room */
+int pvnet_xdp_xmit(struct net_device *netdev, int n, struct xdp_frame **frames, u32 flags);
+bool pvnet_tx_xdp(struct pvnet_queue *q, struct xdp_frame *xdpf); /* by NAPI; false: it is still the caller's */
+void pvnet_tx_push(struct pvnet_queue *q);              /* by NAPI: what pvnet_tx_xdp() has put */
+
+/* xdp.c */
+bool pvnet_xdp_run(struct pvnet_queue *q, struct pvnet_frame *f); /* true: f->skb is for the stack */
+void pvnet_xdp_flush(struct pvnet_queue *q);
+int pvnet_xdp_setup(struct net_device *netdev, struct netdev_bpf *x);
 
 /* mcast.c: as connect.c */
 void pvnet_groups_begin(struct pvnet_dev *dev);         /* a connection begins with none */

@@ -76,6 +76,7 @@ int pvnet_poll(struct napi_struct *napi, int budget)
 		pvnet_tx_clean(q, budget);
 	if (budget > 0 && READ_ONCE(q->live))
 		done = pvnet_rx_run(q, budget);
+	pvnet_xdp_flush(q);
 	if (done == budget)
 		return done;
 	if (!READ_ONCE(q->live)) {
@@ -146,6 +147,13 @@ static int refs_make(struct pvnet_queue *q)
 	return rc;
 }
 
+static int xdp_make(struct pvnet_queue *q)
+{
+	int rc = xdp_rxq_info_reg(&q->xdp_rxq, q->dev->netdev, q->nr, q->napi.napi_id);
+
+	return rc ?: xdp_rxq_info_reg_mem_model(&q->xdp_rxq, MEM_TYPE_PAGE_POOL, q->rx.pool);
+}
+
 static int memory_make(struct pvnet_queue *q)
 {
 	struct page_pool_params params = {
@@ -189,7 +197,7 @@ static int memory_make(struct pvnet_queue *q)
 		rc = PTR_ERR(q->rx.pool);
 		q->rx.pool = NULL;
 	}
-	return rc;
+	return rc ?: xdp_make(q);
 }
 
 static int irq_make(struct pvnet_queue *q, irq_handler_t handler, evtchn_port_t *port, int *irq)
@@ -271,6 +279,8 @@ void pvnet_queue_drop(struct pvnet_queue *q)
 	q->tx_page = q->rx_page = NULL;
 	pvnet_pages_drop(&q->tx.own);
 	pvnet_pages_drop(&q->rx.own);
+	if (xdp_rxq_info_is_reg(&q->xdp_rxq))
+		xdp_rxq_info_unreg(&q->xdp_rxq);
 	if (q->rx.pool)
 		page_pool_destroy(q->rx.pool);
 	q->rx.pool = NULL;

@@ -97,6 +97,8 @@ static void frame_end(struct pvnet_queue *q)
 
 	if (f->skb)
 		kfree_skb(f->skb);
+	if (f->whole)
+		page_pool_put_full_page(q->rx.pool, f->whole, false);
 	memset(f, 0, sizeof(*f));
 }
 
@@ -129,7 +131,7 @@ static bool set_offload(const struct pvnet_frame *f)
 
 	if (f->blank || f->gso)
 		skb->ip_summed = CHECKSUM_PARTIAL;
-	else if (f->valid)
+	else if (f->valid && !f->xdp) /* a program may have changed it */
 		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	if (f->gso) {
 		if (skb->protocol != (f->gso == XEN_NETIF_GSO_TYPE_TCPV4 ? htons(ETH_P_IP) : htons(ETH_P_IPV6)))
@@ -147,8 +149,13 @@ static bool set_offload(const struct pvnet_frame *f)
 static void deliver(struct pvnet_queue *q)
 {
 	struct pvnet_frame *f = &q->rx.frame;
-	struct sk_buff *skb = f->skb;
+	struct sk_buff *skb;
 
+	/* a program sees all of a frame, or the frame is not for anybody */
+	if (f->xdp && (f->large || f->gso || f->blank)) {
+		q->n.xdp_refused++;
+		return;
+	}
 	if (f->failed) {
 		q->n.rx_errors++;
 		return;
@@ -157,6 +164,9 @@ static void deliver(struct pvnet_queue *q)
 		q->n.rx_dropped++;
 		return;
 	}
+	if (f->xdp && !pvnet_xdp_run(q, f))
+		return;
+	skb = f->skb;
 	skb->protocol = eth_type_trans(skb, q->dev->netdev);
 	skb_reset_network_header(skb);
 	if (!set_offload(f)) {
@@ -247,6 +257,22 @@ static u32 begin(struct pvnet_queue *q, const u8 *from, u32 len, bool whole)
 	return n;
 }
 
+/* A frame for a program is copied to a page of its own, behind the room that programs expect, wherever it came from. */
+static void take_whole(struct pvnet_queue *q, const u8 *from, u32 len)
+{
+	struct pvnet_frame *f = &q->rx.frame;
+
+	if (f->nr_data > 1 || f->more || len > PVNET_XDP_LEN) {
+		f->large = true;
+		return;
+	}
+	f->whole = page_pool_dev_alloc_pages(q->rx.pool);
+	if (f->whole)
+		memcpy(page_address(f->whole) + XDP_PACKET_HEADROOM, from, len);
+	else
+		no_memory(q);
+}
+
 /* page: NULL, or one that is not the back end's any more. */
 static void take_bytes(struct pvnet_queue *q, struct page *page, const u8 *from, u32 offset, u32 len)
 {
@@ -254,6 +280,13 @@ static void take_bytes(struct pvnet_queue *q, struct page *page, const u8 *from,
 	bool first = f->nr_data == 1;
 	u32 n = 0;
 
+	if (f->xdp) {
+		if (!f->failed)
+			take_whole(q, from + offset, len);
+		if (page)
+			page_pool_put_full_page(q->rx.pool, page, true);
+		return;
+	}
 	if (!f->failed && first)
 		n = begin(q, from + offset, len, !f->more && len <= (page ? PVNET_HDR : COPY_WHOLE));
 	if (page && !f->failed && n < len) {
@@ -342,6 +375,7 @@ static void take_data(struct pvnet_queue *q, const struct xen_netif_rx_response 
 		f->valid = rsp->flags & XEN_NETRXF_data_validated;
 		f->next = rsp->flags & XEN_NETRXF_extra_info ? PVNET_EXTRA : PVNET_MORE;
 		f->failed = len < ETH_HLEN; /* it must be there in one piece */
+		f->xdp = pvnet_has_prog(q->dev);
 	}
 	f->len += len;
 	if (rsp->status < 0 || f->len > XEN_NETIF_MAX_TX_SIZE)

@@ -49,13 +49,32 @@ static struct pvnet_tx_slot *slot_take(struct pvnet_tx *tx, struct xen_netif_tx_
 	return s;
 }
 
+/* A frame of XDP that the back end does not let go of: who made it forgets it, the kernel keeps its page until it can be
+ * revoked.  Such a frame is never of the slab allocator. */
+static void xdpf_lost(struct pvnet_tx_slot *s)
+{
+	struct page *page = virt_to_page(s->xdpf->data);
+
+	get_page(page);
+	xdp_return_frame(s->xdpf);
+	gnttab_end_foreign_access(s->ref, page);
+	s->ref = 0;
+}
+
 /* False: the back end still uses the page.  Then the frame is never freed: the kernel keeps a reference to the page, but that
  * does not hold an object of the slab allocator, in which a frame may begin. */
 static bool slot_give(struct pvnet_tx *tx, struct pvnet_tx_slot *s, int budget)
 {
 	bool ok = true;
 
-	if (s->kind == PVNET_GRANTED) {
+	if (s->kind == PVNET_XDP) {
+		tx->granted--;
+		ok = gnttab_end_foreign_access_ref(s->ref);
+		if (ok)
+			xdp_return_frame(s->xdpf);
+		else
+			xdpf_lost(s);
+	} else if (s->kind == PVNET_GRANTED) {
 		tx->granted--;
 		ok = gnttab_end_foreign_access_ref(s->ref);
 		if (!ok) {
@@ -204,7 +223,11 @@ void pvnet_tx_drop(struct pvnet_queue *q)
 		s = &tx->slot[i];
 		lost += s->kind != PVNET_FREE;
 		held = s->ref && !gnttab_try_end_foreign_access(s->ref);
-		if (held)
+		if (held && s->kind == PVNET_XDP)
+			xdpf_lost(s);
+		else if (s->kind == PVNET_XDP)
+			xdp_return_frame(s->xdpf);
+		else if (held)
 			gnttab_end_foreign_access(s->ref, NULL);
 		s->ref = 0;
 		if (s->kind == PVNET_GRANTED && !held && --pending_of(s->skb)->slots == 0)
@@ -377,6 +400,19 @@ static bool send(struct pvnet_queue *q, struct sk_buff *skb)
 	return true;
 }
 
+/* After frames were put: room for the next one, and the back end told, unless there is more to come at once. */
+static void settle(struct pvnet_queue *q, struct netdev_queue *txq, bool more)
+{
+	if (!q->live)
+		return;
+	keep_room(q, txq);
+	if (!more || netif_xmit_stopped(txq))
+		push(q);
+	/* what was answered before the queue stopped wakes nobody */
+	if (netif_tx_queue_stopped(txq) && q->live && rearm(q, true))
+		napi_schedule(&q->napi);
+}
+
 netdev_tx_t pvnet_xmit(struct sk_buff *skb, struct net_device *netdev)
 {
 	struct pvnet_dev *dev = netdev_priv(netdev);
@@ -393,14 +429,114 @@ netdev_tx_t pvnet_xmit(struct sk_buff *skb, struct net_device *netdev)
 		dev_kfree_skb_any(skb);
 		q->n.tx_dropped++;
 	}
-	keep_room(q, txq);
-	if (!netdev_xmit_more() || netif_xmit_stopped(txq))
-		push(q);
-	/* what was answered before the queue stopped wakes nobody */
-	if (netif_tx_queue_stopped(txq) && q->live && rearm(q, true))
-		napi_schedule(&q->napi);
+	settle(q, txq, netdev_xmit_more());
 	return NETDEV_TX_OK;
 }
+
+/* --- frames of XDP ------------------------------------------------------------------------------------ */
+
+/* One that does not lie in one page goes the way of others. */
+static bool put_as_skb(struct pvnet_queue *q, const struct xdp_frame *xdpf)
+{
+	struct sk_buff *skb = netdev_alloc_skb(q->dev->netdev, xdpf->len);
+
+	if (!skb)
+		return false;
+	skb_put_data(skb, xdpf->data, xdpf->len);
+	if (send(q, skb))
+		return true;
+	dev_kfree_skb_any(skb);
+	return false;
+}
+
+static void put_xdp(struct pvnet_queue *q, struct xdp_frame *xdpf, u8 kind)
+{
+	struct xen_netif_tx_request req = { .size = xdpf->len };
+	struct pvnet_tx_slot *s = slot_take(&q->tx, &req, kind);
+	struct pvb_page *own;
+
+	if (kind == PVNET_OWN) {
+		own = &q->tx.own[s - q->tx.slot];
+		memcpy(page_address(own->page), xdpf->data, xdpf->len);
+		req.gref = own->ref;
+		q->n.tx_copied++;
+	} else {
+		gnttab_grant_foreign_access_ref(s->ref, q->dev->xdev->otherend_id, virt_to_gfn(xdpf->data), true);
+		s->xdpf = xdpf;
+		q->tx.granted++;
+		req.gref = s->ref;
+		req.offset = offset_in_page(xdpf->data);
+	}
+	q->n.tx_packets++;
+	q->n.tx_bytes += xdpf->len;
+	q->n.tx_slots++;
+	pvb_ring_front_put(&q->tx.ring, &req);
+}
+
+/* Under the TX lock.  False: it can not be sent, and is still the caller's. */
+static bool send_xdp(struct pvnet_queue *q, struct xdp_frame *xdpf)
+{
+	u32 first = q->tx.copy ? 0 : offset_in_page(xdpf->data);
+
+	if (!q->tx.on || !q->live || xdpf->len < ETH_HLEN || xdp_frame_has_frags(xdpf))
+		return false;
+	if (first + xdpf->len > PAGE_SIZE) {
+		if (!put_as_skb(q, xdpf))
+			return false;
+		xdp_return_frame(xdpf);
+		return true;
+	}
+	if (pvb_ring_front_free(&q->tx.ring) == 0)
+		return false;
+	put_xdp(q, xdpf, q->tx.copy ? PVNET_OWN : PVNET_XDP);
+	if (q->tx.copy)
+		xdp_return_frame(xdpf);
+	return true;
+}
+
+bool pvnet_tx_xdp(struct pvnet_queue *q, struct xdp_frame *xdpf)
+{
+	struct netdev_queue *txq = txq_of(q);
+	bool ok;
+
+	__netif_tx_lock(txq, smp_processor_id());
+	ok = send_xdp(q, xdpf);
+	settle(q, txq, true);
+	__netif_tx_unlock(txq);
+	return ok;
+}
+
+void pvnet_tx_push(struct pvnet_queue *q)
+{
+	struct netdev_queue *txq = txq_of(q);
+
+	__netif_tx_lock(txq, smp_processor_id());
+	push(q);
+	__netif_tx_unlock(txq);
+}
+
+/* Of other devices' programs. */
+int pvnet_xdp_xmit(struct net_device *netdev, int n, struct xdp_frame **frames, u32 flags)
+{
+	struct pvnet_dev *dev = netdev_priv(netdev);
+	u32 nr = smp_processor_id() % READ_ONCE(netdev->real_num_tx_queues);
+	struct netdev_queue *txq = netdev_get_tx_queue(netdev, nr);
+	struct pvnet_queue *q = &dev->queues[nr];
+	int sent = 0;
+
+	if (flags & ~XDP_XMIT_FLAGS_MASK)
+		return -EINVAL;
+	__netif_tx_lock(txq, smp_processor_id());
+	while (sent < n && send_xdp(q, frames[sent]))
+		sent++;
+	q->n.xdp_xmit += sent;
+	q->n.tx_dropped += n - sent;
+	settle(q, txq, !(flags & XDP_XMIT_FLUSH));
+	__netif_tx_unlock(txq);
+	return sent;
+}
+
+/* --- multicast groups --------------------------------------------------------------------------------- */
 
 /* A request without data: only its extra info counts. */
 static void put_group(struct pvnet_queue *q, const u8 *addr, bool add)
