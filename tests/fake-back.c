@@ -490,14 +490,24 @@ static void call(struct fback *fb, void (*fn)(struct fback *fb, void *arg), void
 		;
 }
 
+static void bus_of(const struct fback *fb, char *spec, size_t size)
+{
+	if (strcmp(fb->fabric, "xen") == 0)
+		snprintf(spec, size, "xen");
+	else
+		snprintf(spec, size, "local:%s:0", fb->fabric);
+}
+
 static int make_device(struct fback *fb)
 {
+	char number[16];
 	struct pvb_pair back[] = { { "params", "memory" },
 				   { "mode", fb->opt.readonly ? "r" : "w" },
 				   { "dev", "xvda" } };
-	struct pvb_pair front[] = { { "device-type", "disk" } };
+	struct pvb_pair front[] = { { "device-type", "disk" }, { "virtual-device", number } };
 
-	return pvb_offer(fb->st, &fb->id, back, 3, front, 1, &fb->err);
+	snprintf(number, sizeof(number), "%u", fb->id.devid);
+	return pvb_offer(fb->st, &fb->id, back, 3, front, 2, &fb->err);
 }
 
 static void start_states(struct fback *fb)
@@ -514,7 +524,7 @@ static int open_all(struct fback *fb)
 	char spec[128], path[160];
 	int rc;
 
-	snprintf(spec, sizeof(spec), "local:%s:0", fb->fabric);
+	bus_of(fb, spec, sizeof(spec));
 	rc = pvb_loop_new(&fb->loop);
 	if (rc == 0)
 		rc = pvb_hv_open(&fb->hv, spec, PVB_HV_BACK | PVB_HV_GUARD, &fb->err);
@@ -622,7 +632,7 @@ void fback_remove(struct fback *fb, bool graceful)
 	char spec[128];
 	struct pvb_store *tool;
 
-	snprintf(spec, sizeof(spec), "local:%s:0", fb->fabric);
+	bus_of(fb, spec, sizeof(spec));
 	if (graceful && pvb_store_open(&tool, spec, NULL) == 0) {
 		/* the front end follows our 5 and our loop answers its 6: this thread only waits */
 		pvb_rescind(tool, &fb->id, 30000, NULL);

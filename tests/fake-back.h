@@ -53,7 +53,7 @@ struct fback;
 /* A domain with the store directories a toolstack makes. */
 int fback_domain(const char *dir, uint32_t pages, uint32_t *domid, struct pvb_error *err);
 
-/* Make the device (as domain 0 of the fabric at dir) and serve it. */
+/* Make the device (as domain 0 of the fabric at dir, or of the Xen we run on if that is "xen") and serve it. */
 int fback_start(struct fback **out, const char *dir, uint32_t front, uint32_t devid, const struct fback_options *opt,
 		struct pvb_error *err);
 /* Stop serving without a word, as if killed; the store stays as it is.  Then free.  NULL is fine. */

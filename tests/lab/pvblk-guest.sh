@@ -159,6 +159,35 @@ do_polled() {
 	[ $responses -gt 4000 ] && [ $((events * 20)) -lt $responses ]
 }
 
+name_of() { ls "/sys/bus/xen/devices/vbd-$1/block" 2>/dev/null; }
+
+named() { [ -n "$(name_of "$1")" ]; }
+
+told() { dmesg | grep -c "vbd-$1: .*disk is disabled" || true; }
+
+# Reads and writes for a back end that lies.  WANTED: dead, alive, or fails (only the requests do)
+do_lied() { # DEVID WANTED
+	until_true 300 named "$1"
+	lying=/dev/$(name_of "$1")
+	until_true 300 test -b "$lying"
+	rc=0
+	for i in 1 2 3 4 5 6 7 8; do
+		dd if=/dev/urandom of="$lying" bs=64k count=4 seek="$i" oflag=direct 2>/dev/null || rc=1
+		dd if="$lying" of=/dev/null bs=64k count=4 iflag=direct 2>/dev/null || rc=1
+	done
+	n=$(told "$1")
+	dmesg | sed -n "s/.*vbd-$1: .*\(ring .*disabled\)/\1/p"
+	case $2 in
+	dead) [ "$n" = 1 ] && [ $rc = 1 ] ;;
+	alive) [ "$n" = 0 ] && [ $rc = 0 ] ;;
+	fails) [ "$n" = 0 ] && [ $rc = 1 ] ;;
+	esac || { echo "vbd-$1 said $n times that it is disabled, and I/O ended with $rc" >&2; exit 1; }
+}
+
+do_unlied() { # DEVID
+	until_true 300 test ! -e "/sys/bus/xen/devices/vbd-$1"
+}
+
 logged() { [ "$(dmesg | grep -c "$1")" = "$2" ]; }
 
 do_said() { # WHAT TIMES
@@ -167,7 +196,7 @@ do_said() { # WHAT TIMES
 
 # Asked once a second, told once; a kick does no harm.
 do_late() {
-	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+	grep -q " /sys/kernel/debug " /proc/mounts || mount -t debugfs debugfs /sys/kernel/debug
 	rings=/sys/kernel/debug/pvblk/vbd-51712
 	(rc=0; dd if=$disk of=/dev/null bs=64k count=2 iflag=direct 2>/dev/null || rc=$?; echo $rc >/tmp/late.rc) </dev/null >/dev/null 2>&1 &
 	until_true 100 logged 'asked again' 1
@@ -196,7 +225,7 @@ do_given_up() {
 # What a debug kernel (lab/debug-kernel) has to say of memory that nobody knows any more; it tells nothing of what is
 # younger than five seconds, hence the sleep.
 leaks() {
-	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+	grep -q " /sys/kernel/debug " /proc/mounts || mount -t debugfs debugfs /sys/kernel/debug
 	[ -e /sys/kernel/debug/kmemleak ] || return 0
 	sleep 6
 	echo scan >/sys/kernel/debug/kmemleak

@@ -6,6 +6,7 @@
 #   lab/run --with-fio [--with-qemu] --file pvblk.ko --file tests/lab/blk-functions.sh \
 #     --file tests/lab/pvblk-guest.sh tests/lab/pvblk.sh [STEP...]
 # ROUNDS=N: attach, detach, bind and unbind so often (20);  BACKS: of which back ends (pvbackd blkback qdisk)
+# Step lies needs --file lying-vbd and no back end (BACKS=none); LIES: only these.
 # GUEST: kind of guest (pv);  VCPUS: of a guest (4);  MEM: of a guest, MB (256)
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
@@ -255,6 +256,38 @@ step_poll() {
 		wait_node "$back/state" 60 '[ "$value" = 4 ]' || { echo "it does not come back" >&2; return 1; }
 	fi
 	in_guest poll fio_end && in_guest poll polled && in_guest poll facts && in_guest poll sane && guest_destroy poll
+}
+
+# A back end that lies: LIE WANTED
+lie() {
+	local rc=0 pid
+
+	devid=$((devid + 16))
+	[ -p /tmp/hold ] || mkfifo /tmp/hold || return
+	/root/lying-vbd "$(guest_id lies)" $devid "$1" </tmp/hold >/tmp/lie.out 2>&1 &
+	pid=$!
+	exec 9>/tmp/hold
+	in_guest lies lied $devid "$2" >/tmp/out || rc=1
+	exec 9>&-
+	wait $pid || rc=1
+	note "$1: $(tr '\n' ' ' </tmp/out) $(tail -n 1 /tmp/lie.out)"
+	[ $rc = 0 ] && in_guest lies unlied $devid
+}
+
+# One line in the guest's log, a disk that is disabled, and a guest that goes on.
+step_lies() {
+	local devid=51712 name
+
+	guest_create lies "$kind" --config 'tsc_mode="native"' --fio --mem "$mem" --vcpus "$vcpus" --append "$front" \
+		--file /root/pvblk.ko --file /root/pvblk-guest.sh --cmd "insmod /root/pvblk.ko" && guest_wait lies || return
+	for name in ${LIES:-honest reverse storm id huge stale duplicate op status jump one backwards keep}; do
+		case $name in
+		honest | reverse | storm) lie "$name" alive || return ;;
+		status) lie "$name" fails || return ;;
+		*) lie "$name" dead || return ;;
+		esac
+	done
+	in_guest lies sane "'I/O|disk is disabled|still in use'" && guest_destroy lies
 }
 
 case " $backs " in *" pvbackd "*) backd_start --memory 32M ;; esac

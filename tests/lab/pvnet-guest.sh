@@ -178,7 +178,7 @@ do_unlied() { # DEVID
 # What a debug kernel (lab/debug-kernel) has to say of memory that nobody knows any more; it tells nothing of what is
 # younger than five seconds, hence the sleep.
 leaks() {
-	mountpoint -q /sys/kernel/debug || mount -t debugfs debugfs /sys/kernel/debug
+	grep -q " /sys/kernel/debug " /proc/mounts || mount -t debugfs debugfs /sys/kernel/debug
 	[ -e /sys/kernel/debug/kmemleak ] || return 0
 	sleep 6
 	echo scan >/sys/kernel/debug/kmemleak

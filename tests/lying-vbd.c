@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* fake-back as a back end in domain 0 of a real Xen, for a front end in a guest's kernel (tests/lab/pvblk.sh):
+ *   lying-vbd DOMID DEVID LIE
+ * makes the disk, serves it until standard input ends, and takes it away again. */
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "fake-back.h"
+
+static const struct {
+	const char *name;
+	enum fback_lie lie;
+} lies[] = {
+	{ "honest", FBACK_HONEST },
+	{ "reverse", FBACK_HONEST },
+	{ "storm", FBACK_HONEST },
+	{ "keep", FBACK_HONEST },
+	{ "id", FBACK_WRONG_ID },
+	{ "huge", FBACK_HUGE_ID },
+	{ "stale", FBACK_STALE_ID },
+	{ "duplicate", FBACK_DUPLICATE },
+	{ "op", FBACK_WRONG_OP },
+	{ "status", FBACK_WRONG_STATUS },
+	{ "jump", FBACK_PROD_JUMP },
+	{ "one", FBACK_PROD_ONE },
+	{ "backwards", FBACK_PROD_BACK },
+};
+
+static const unsigned nr_lies = sizeof(lies) / sizeof(lies[0]);
+
+#define STORM 100000u /* events for each queue */
+
+/* End of input is the one way to go. */
+static void serve(struct fback *fb, bool storm)
+{
+	struct pollfd end = { .fd = 0, .events = POLLIN };
+	struct fback_counts c;
+	char byte;
+
+	puts("serving");
+	fflush(stdout);
+	while (poll(&end, 1, 50) == 0 || read(0, &byte, 1) > 0) {
+		fback_counts(fb, &c);
+		if (!storm || c.requests == 0)
+			continue;
+		fback_storm(fb, STORM);
+		storm = false;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct fback_options opt = { .max_queues = 2, .max_order = 2, .indirect = 64, .flush = true, .honest = 6 };
+	struct pvb_error err = { 0 };
+	struct fback_counts c;
+	struct fback *fb;
+	unsigned i;
+
+	if (argc < 4) {
+		fprintf(stderr, "for the lab: lying-vbd DOMID DEVID LIE\n");
+		return 77;
+	}
+	for (i = 0; i < nr_lies && strcmp(lies[i].name, argv[3]) != 0; i++)
+		;
+	if (i == nr_lies) {
+		fprintf(stderr, "%s: no such lie\n", argv[3]);
+		return 2;
+	}
+	opt.lie = lies[i].lie;
+	opt.reverse = strcmp(argv[3], "reverse") == 0;
+	opt.keep = strcmp(argv[3], "keep") == 0;
+	if (fback_start(&fb, "xen", (uint32_t)atoi(argv[1]), (uint32_t)atoi(argv[2]), &opt, &err) < 0) {
+		fprintf(stderr, "%s\n", err.text);
+		return 1;
+	}
+	serve(fb, strcmp(argv[3], "storm") == 0);
+	fback_counts(fb, &c);
+	printf("requests %u, indirect %u, complaints %u %s\n", c.requests, c.indirect, c.complaints, c.complaint);
+	fback_remove(fb, true);
+	return 0;
+}
