@@ -61,6 +61,8 @@ do_verify() {
 	verify --rw=randwrite --bs=4k --iodepth=32 --numjobs=4 --size=6m --offset_increment=6m --group_reporting
 }
 
+do_verify_some() { verify --rw=randwrite --bsrange=512-256k --blockalign=512 --iodepth=16 --size=12m --fsync=16; }
+
 # The module can be unloaded once it has no disks (xenbus keeps it until then); its readers get errors.
 do_rmmod() {
 	n=0

@@ -7,7 +7,7 @@
 #     --file tests/lab/pvblk-guest.sh tests/lab/pvblk.sh [STEP...]
 # ROUNDS=N: attach, detach, bind and unbind so often (20);  BACKS: of which back ends (pvbackd blkback qdisk)
 # Step lies needs --file lying-vbd and no back end (BACKS=none); LIES: only these.
-# GUEST: kind of guest (pv);  VCPUS: of a guest (4);  MEM: of a guest, MB (256)
+# FRONT: xen-blkfront, for steps data and cells, instead of pvblk;  GUEST: kind of guest (pv);  VCPUS: of a guest (4);  MEM: of a guest, MB (256)
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
 # shellcheck source=tests/lab/blk-functions.sh
@@ -16,6 +16,7 @@
 backs=${BACKS:-pvbackd}
 rounds=${ROUNDS:-20}
 kind=${GUEST:-pv}
+module=${FRONT:-pvblk}
 mem=${MEM:-256}
 vcpus=${VCPUS:-4} # more than the machine has CPUs are slow
 front="lab.modules=xen-netfront lab.wait=0"
@@ -47,14 +48,16 @@ image() { # NAME MB
 }
 
 start() { # NAME DISK [MODULE PARAMETERS]
-	local name=$1 disk=$2
+	local name=$1 disk=$2 driver load="insmod /root/pvblk.ko ${3:-}"
 
+	[ "$module" = pvblk ] || load="modprobe $module"
 	# the lab's processor has no invariant TSC: Xen would emulate each time stamp
 	guest_create "$name" "$kind" --config 'tsc_mode="native"' --fio --mem "$mem" --vcpus "$vcpus" --append "$front" \
 		--file /root/pvblk.ko --file /root/pvblk-guest.sh \
-		--cmd "insmod /root/pvblk.ko ${3:-} && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
+		--cmd "$load && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
 	guest_wait "$name" || return
-	[ "$(guest_exec "$name" 'basename $(readlink /sys/bus/xen/devices/vbd-51712/driver)')" = pvblk ] || { echo "another driver has the disk" >&2; return 1; }
+	driver=$(guest_exec "$name" 'basename $(readlink /sys/bus/xen/devices/vbd-51712/driver)')
+	[ "$driver" = "${module/xen-blkfront/vbd}" ] || { echo "another driver has the disk: $driver" >&2; return 1; }
 }
 
 guest_again() { # after a restore
@@ -71,7 +74,7 @@ in_guest() { # NAME WORD [ARG...]
 
 # Raw, then a file system with things in it; seen from dom0, too.
 data_basic() {
-	in_guest "$1" zeroes "$([ "$back" = pvbackd ] && echo 1 || echo 0)" || return
+	[ "$module" != pvblk ] || in_guest "$1" zeroes "$([ "$back" = pvbackd ] && echo 1 || echo 0)" || return
 	in_guest "$1" raw >/tmp/sum || { cat /tmp/sum; return 1; }
 	[ "$(head -c 6553600 "$2" | sha256sum)" = "$(cat /tmp/sum)" ] || { echo "dom0 reads something else" >&2; return 1; }
 	mkfs.ext4 -qF "$2"
@@ -79,24 +82,33 @@ data_basic() {
 	fsck.ext4 -fn "$2" >/tmp/fsck 2>&1 || { cat /tmp/fsck; return 1; }
 }
 
-each_back() { # BACK
+each_back() { # BACK VERIFY
 	local img id d t=$EPOCHREALTIME
 
 	img=$(image "$1" 32)
 	d=$(disk "$1" xvda rw "$img" '?queues=4&ring-order=4') || return
 	start "$1" "$d" || return
-	data_basic "$1" "$img" && in_guest "$1" verify && in_guest "$1" sane || return
-	in_guest "$1" facts
+	data_basic "$1" "$img" && in_guest "$1" "$2" && in_guest "$1" sane || return
+	[ "$module" != pvblk ] || in_guest "$1" facts
 	guest_destroy "$1" || return
 	losetup -D
-	note "$1: $(since "$t") s"
+	note "$kind guest, $module on $1: $(since "$t") s"
 }
 
 step_data() {
 	local back
 
 	for back in $backs; do
-		each_back "$back" || return
+		each_back "$back" verify || return
+	done
+}
+
+# The same in short, for all the back ends, kinds of guest and front ends there are.
+step_cells() {
+	local back
+
+	for back in $backs; do
+		each_back "$back" verify_some || return
 	done
 }
 

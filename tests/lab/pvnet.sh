@@ -6,7 +6,7 @@
 #   lab/run --with-fio --file pvnet.ko --file tests/lab/pvnet-guest.sh --file tests/lab/blk-functions.sh \
 #   tests/lab/pvnet.sh [STEP...]
 # ROUNDS=N: attach, detach, bind, unbind and unload so often (5);  BACKS: of which back ends (pvbackd netback none)
-# GUEST: kind of guest (pv);  VCPUS: of a guest (2);  MIB: of a file that is fetched (16);  MEM: of a guest, MB;  PARAMETERS: of the module
+# FRONT: xen-netfront, for step data, instead of pvnet;  GUEST: kind of guest (pv);  VCPUS: of a guest (2);  MIB: of a file that is fetched (16);  MEM: of a guest, MB;  PARAMETERS: of the module
 # Step xdp needs --file xdp-load --file xdp-pass ... (make -C tests xdp-programs); XDP: of the module's parameters for
 # it, "" staging=N trusted=N, only this one.
 # Step lies needs --file lying-vif and no back end (BACKS=none); LIES: only these, see all_lies.
@@ -19,6 +19,7 @@
 backs=${BACKS:-pvbackd}
 rounds=${ROUNDS:-5}
 kind=${GUEST:-pv}
+module=${FRONT:-pvnet}
 vcpus=${VCPUS:-2}
 mib=${MIB:-16}
 mem=${MEM:-$((160 + 2 * mib))}
@@ -42,7 +43,7 @@ vifs() { # NUMBER
 }
 
 start() { # NAME (ends in a digit) [DRIVER]
-	local name=$1 driver=${2:-pvnet} load="insmod /root/pvnet.ko $parameters"
+	local name=$1 driver=${2:-$module} load="insmod /root/pvnet.ko $parameters"
 	local n=${name//[!0-9]/}
 
 	[ "$driver" = pvnet ] || load="modprobe $driver"
@@ -77,7 +78,7 @@ timed() {
 
 	shift
 	"$@" || return
-	note "$back: $text: $(since "$t") s"
+	note "$kind, $module, $back: $text: $(since "$t") s"
 }
 
 iperf() { # NAME ADDRESS [OPTION...]
