@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* The disk the block layer sees: its name, its limits, its attributes.  It knows nothing of rings' contents. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include <linux/ctype.h>
 #include <linux/hdreg.h>
 #include <linux/major.h>
@@ -50,10 +51,48 @@ static void put_letters(char *to, size_t size, unsigned int n)
 	strlcat(to, text + at, size);
 }
 
+static void make_name(char *to, size_t size, unsigned int vdev)
+{
+	unsigned int disk, part;
+
+	split_vdev(vdev, &disk, &part);
+	strscpy(to, "xvd", size);
+	put_letters(to, size, disk);
+	if (part)
+		snprintf(to + strlen(to), size - strlen(to), "%u", part);
+}
+
+#ifdef DEBUG
+/* Numbers as xl gives them: xvda, xvdb1, hda, hdd3, sda, sdp15, and the 28-bit ones of what has no old number. */
+bool __init pvblk_selftest_names(void)
+{
+	static const struct {
+		unsigned int vdev;
+		const char *name;
+	} cases[] = {
+		{ 202 << 8, "xvda" }, { 202 << 8 | 17, "xvdb1" }, { 202 << 8 | 255, "xvdp15" }, { 3 << 8, "xvda" },
+		{ 22 << 8 | 67, "xvdd3" }, { 8 << 8, "xvda" }, { 8 << 8 | 255, "xvdp15" }, { 65 << 8, "xvdq" },
+		{ 1 << 28 | 16 << 8, "xvdq" }, { 1 << 28 | 26 << 8 | 1, "xvdaa1" }, { 1 << 28 | 702 << 8, "xvdaaa" },
+	};
+	char name[DISK_NAME_LEN];
+	bool ok = true;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		make_name(name, sizeof(name), cases[i].vdev);
+		if (!strcmp(name, cases[i].name))
+			continue;
+		pr_err("self-test failed: disk %u is %s, not %s\n", cases[i].vdev, name, cases[i].name);
+		ok = false;
+	}
+	return ok;
+}
+#endif
+
 int pvblk_disk_name(struct pvblk_dev *dev)
 {
-	unsigned int vdev, disk, part;
 	struct pvblk_dev *other;
+	unsigned int vdev;
 	int rc;
 
 	rc = xenbus_scanf(XBT_NIL, dev->xdev->nodename, "virtual-device", "%u", &vdev);
@@ -61,11 +100,7 @@ int pvblk_disk_name(struct pvblk_dev *dev)
 		rc = xenbus_scanf(XBT_NIL, dev->xdev->nodename, "virtual-device-ext", "%u", &vdev);
 	if (rc != 1)
 		return rc < 0 ? rc : -EINVAL;
-	split_vdev(vdev, &disk, &part);
-	strscpy(dev->name, "xvd", sizeof(dev->name));
-	put_letters(dev->name, sizeof(dev->name), disk);
-	if (part)
-		snprintf(dev->name + strlen(dev->name), sizeof(dev->name) - strlen(dev->name), "%u", part);
+	make_name(dev->name, sizeof(dev->name), vdev);
 
 	rc = 0;
 	mutex_lock(&names_lock);

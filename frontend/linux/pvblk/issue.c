@@ -337,11 +337,13 @@ static int poll(struct blk_mq_hw_ctx *hctx, struct io_comp_batch *batch)
 static void map_queues(struct blk_mq_tag_set *set)
 {
 	const struct pvblk_dev *dev = set->driver_data;
-	unsigned int ordinary = dev->nr_hw_queues - dev->nr_poll;
+	/* the block layer may have taken less than we have */
+	bool poll = set->nr_maps > HCTX_TYPE_POLL;
+	unsigned int ordinary = set->nr_hw_queues - (poll ? dev->nr_poll : 0);
 
 	set->map[HCTX_TYPE_DEFAULT].nr_queues = ordinary;
 	blk_mq_map_queues(&set->map[HCTX_TYPE_DEFAULT]);
-	if (dev->nr_poll == 0)
+	if (!poll)
 		return;
 	set->map[HCTX_TYPE_READ].nr_queues = 0;
 	set->map[HCTX_TYPE_POLL].nr_queues = dev->nr_poll;

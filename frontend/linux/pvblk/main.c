@@ -15,12 +15,14 @@
  * last change counts, and only one runs at a time.  A back end that comes and goes all the time is followed ever more
  * slowly.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <xen/events.h>
 #include <xen/platform_pci.h>
 #include <xen/xen.h>
 #include "pvblk.h"
+#include "selftest.h"
 
 static unsigned int max_queues;
 module_param(max_queues, uint, 0444);
@@ -560,6 +562,11 @@ static int __init pvblk_init(void)
 
 	if (!xen_domain() || !xen_has_pv_disk_devices())
 		return -ENODEV;
+#ifdef DEBUG
+	if (!pvb_selftest_ring(sizeof(struct blkif_request), sizeof(struct blkif_response)) || !pvblk_selftest_names())
+		return -EINVAL;
+	pr_info("self-tests passed\n");
+#endif
 	pvblk_poll_queues = min(pvblk_poll_queues, num_possible_cpus());
 	pvblk_max_order = min(pvblk_max_order, PVBLK_MAX_ORDER);
 	pvblk_ask_after = clamp(pvblk_ask_after, 1u, 3600u);

@@ -203,6 +203,7 @@ void pvblk_recall(struct pvblk_dev *dev);               /* also those in flight,
 void pvblk_go_on(struct pvblk_dev *dev);                /* and are issued again */
 
 /* disk.c */
+bool pvblk_selftest_names(void);                        /* debug builds */
 int pvblk_disk_name(struct pvblk_dev *dev);
 void pvblk_disk_unname(struct pvblk_dev *dev);
 int pvblk_disk_make(struct pvblk_dev *dev);             /* before the rings are live; does no I/O */

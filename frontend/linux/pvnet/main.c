@@ -15,6 +15,7 @@
  * migration the core sets us to Initialising; frames that were in flight are lost and counted.  Step by step this is
  * done by a work item, which reads the states when it runs: only the last change counts, and only one runs at a time.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include <linux/etherdevice.h>
 #include <linux/module.h>
 #include <linux/rtnetlink.h>
@@ -24,6 +25,7 @@
 #include <xen/platform_pci.h>
 #include <xen/xen.h>
 #include "pvnet.h"
+#include "selftest.h"
 
 #define CLOSE_WAIT (5 * HZ)
 
@@ -399,6 +401,12 @@ static int __init pvnet_init(void)
 
 	if (!xen_domain() || !xen_has_pv_nic_devices())
 		return -ENODEV;
+#ifdef DEBUG
+	if (!pvb_selftest_ring(sizeof(struct xen_netif_tx_request), sizeof(struct xen_netif_tx_response)) ||
+	    !pvb_selftest_ring(sizeof(struct xen_netif_rx_request), sizeof(struct xen_netif_rx_response)))
+		return -EINVAL;
+	pr_info("self-tests passed\n");
+#endif
 	/* reclaim: memory may be written out over it to be freed */
 	wq = alloc_workqueue("pvnet", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!wq)

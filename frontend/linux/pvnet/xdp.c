@@ -105,10 +105,9 @@ static int set_prog(struct net_device *netdev, struct bpf_prog *prog, struct net
 	struct bpf_prog *old = rtnl_dereference(dev->prog);
 
 	if (prog && netdev->mtu > PVNET_XDP_MTU) {
-		NL_SET_ERR_MSG_MOD(extack, "a frame of this MTU does not fit a page; 3502 does");
+		NL_SET_ERR_MSG_MOD(extack, "a frame of this MTU does not fit a page");
 		return -EINVAL;
 	}
-	BUILD_BUG_ON(PAGE_SIZE == 4096 && PVNET_XDP_MTU != 3502);
 	rcu_assign_pointer(dev->prog, prog);
 	netdev->max_mtu = pvnet_max_mtu(dev);
 	if (old)
