@@ -38,17 +38,17 @@ static const struct host_ops *choose(struct pvl *p, struct cfg *cfg, bool dry, s
 	return host_choose(p->host_spec, &rest, err);
 }
 
-static int refuse_keys(struct pvl *p, struct cfg *cfg, const struct host_ops *ops)
+int pvl_check_keys(struct pvl *p, struct cfg *cfg, const struct host_ops *ops)
 {
 	unsigned nr = cfg_check_keys(cfg, strcmp(ops->name, "xen") == 0 ? CFG_XEN : CFG_LOCAL, report_key, p);
 
 	if (!nr)
 		return 0;
 	if (p->force) {
-		pvl_note(p, "create: going on without %u key%s (--force)", nr, nr == 1 ? "" : "s");
+		pvl_note(p, "%s: going on without %u key%s (--force)", p->cmd->name, nr, nr == 1 ? "" : "s");
 		return 0;
 	}
-	return pvl_failf(p, "%u key%s nobody acts on; --force creates the domain without", nr, nr == 1 ? "" : "s");
+	return pvl_failf(p, "%u key%s nobody acts on; --force goes on without", nr, nr == 1 ? "" : "s");
 }
 
 static int plan(struct pvl *p, struct cfg *cfg, const struct host_ops *ops, bool show_on_stderr)
@@ -106,7 +106,7 @@ int cmd_create(struct pvl *p)
 	if (!ops)
 		rc = pvl_fail(p, &err);
 	else
-		rc = refuse_keys(p, cfg, ops);
+		rc = pvl_check_keys(p, cfg, ops);
 	if (!rc && (dry || pvl_opt(p, "dump")))
 		rc = plan(p, cfg, ops, !dry);
 	p->answered = p->answered && dry;

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include "error.h"
 
+struct cfg;
 struct host;
 struct host_ops;
 struct json_object;
@@ -77,6 +78,10 @@ int pvl_fail(struct pvl *p, const struct pvb_error *err);
 int pvl_failf(struct pvl *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Wrong usage: says why and how the command is called; PVL_USAGE. */
 int pvl_usage(struct pvl *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Report that this host has no such operation; PVL_FAIL. */
+int pvl_cannot(struct pvl *p);
+/* Refuse keys of a configuration that nobody acts on, each by name; with --force go on.  0, or PVL_FAIL when reported. */
+int pvl_check_keys(struct pvl *p, struct cfg *cfg, const struct host_ops *ops);
 /* Success of a command that has no data: with --json {"ok":true, ...fields}; takes fields (or NULL). */
 int pvl_done(struct pvl *p, struct json_object *fields);
 
@@ -110,6 +115,17 @@ int cmd_rename(struct pvl *p);
 int cmd_sysrq(struct pvl *p);
 int cmd_trigger(struct pvl *p);
 int cmd_console(struct pvl *p);
+int cmd_vcpu_list(struct pvl *p);
+int cmd_vcpu_set(struct pvl *p);
+int cmd_vcpu_pin(struct pvl *p);
+int cmd_mem_set(struct pvl *p);
+int cmd_mem_max(struct pvl *p);
+int cmd_dmesg(struct pvl *p);
+int cmd_debug_keys(struct pvl *p);
+int cmd_dump_core(struct pvl *p);
+int cmd_cd_insert(struct pvl *p);
+int cmd_cd_eject(struct pvl *p);
+int cmd_config_update(struct pvl *p);
 int cmd_monitor(struct pvl *p);
 int cmd_domid(struct pvl *p);
 int cmd_domname(struct pvl *p);

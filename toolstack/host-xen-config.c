@@ -428,7 +428,7 @@ static int set_nodes(struct host *h, libxl_bitmap *map, const char *text, bool v
 }
 
 /* "all", "0-3,^2", "node:1,^5", "nodes:0-1" */
-static int parse_cpus(struct host *h, const char *text, libxl_bitmap *map)
+int xen_cpus_parse(struct host *h, const char *text, libxl_bitmap *map)
 {
 	char *copy = strdup(text), *next = copy, *part;
 	int rc = copy ? 0 : -ENOMEM;
@@ -473,7 +473,7 @@ static int fill_affinity(struct host *h, struct cfg *cfg, const char *key, libxl
 			return pvb_err(err, -ENOMEM, "%s: out of memory", key);
 		if (list && (rc = cfg_list_item(cfg, key, i, &v, err)))
 			return rc;
-		rc = parse_cpus(h, v, &(*maps)[i]);
+		rc = xen_cpus_parse(h, v, &(*maps)[i]);
 		if (rc)
 			return pvb_err(err, rc, "%s: %s: \"%s\" is not a set of processors%s", cfg_name(cfg), key, v,
 				       rc == -ENODEV ? " that can be told without Xen" : "");

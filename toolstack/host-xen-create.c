@@ -233,10 +233,8 @@ static int let_go(struct host *h, uint32_t domid, const char *name, const struct
 
 int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
 {
-	const char *source;
 	libxl_domain_config dc;
 	pid_t console = 0;
-	size_t len;
 	int rc;
 
 	libxl_domain_config_init(&dc);
@@ -248,9 +246,6 @@ int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uin
 	if (!rc)
 		rc = build(h, &dc, o->console, &console, domid, err);
 	if (!rc) {
-		source = cfg_source(cfg, &len);
-		if (libxl_userdata_store(h->ctx, *domid, "xl", (const uint8_t *)source, (int)len))
-			pvl_note(h->p, "domain %u: its configuration could not be kept for xl", *domid);
 		rc = let_go(h, *domid, dc.c_info.name, o, err);
 		if (rc)
 			xen_destroy(h, *domid, 10000, NULL);
@@ -361,7 +356,37 @@ static int set_aside(struct monitor *m, libxl_domain_config *dc, struct pvb_erro
 	return rc ? xen_err(m->h, err, rc, "keeping domain %u", m->domid) : 0;
 }
 
-static int build_again(struct monitor *m, libxl_domain_config *dc, uint8_t *source, int len, struct pvb_error *err)
+/* What config-update, of either tool, left for this moment; it holds once, as then the domain is built of it. */
+static void take_update(struct monitor *m, libxl_domain_config *dc, struct pvb_error *err)
+{
+	uint8_t *text = NULL;
+	libxl_domain_config updated;
+	struct cfg *cfg = NULL;
+	int len = 0, rc;
+
+	if (libxl_userdata_retrieve(m->h->ctx, m->domid, "xl", &text, &len) || !text || !len) {
+		free(text);
+		return;
+	}
+	libxl_domain_config_init(&updated);
+	rc = cfg_from_text(&cfg, "updated configuration", (char *)text, (size_t)len, err);
+	if (!rc)
+		rc = xen_config_fill(m->h->p, m->h, &m->h->conf, cfg, &updated, err);
+	if (rc) {
+		note(m, err->text); /* the domain is built as it was */
+		libxl_domain_config_dispose(&updated);
+	} else {
+		note(m, "built from the updated configuration");
+		if (!cfg_is_set(cfg, "uuid"))
+			updated.c_info.uuid = dc->c_info.uuid;
+		libxl_domain_config_dispose(dc);
+		*dc = updated;
+	}
+	cfg_free(cfg);
+	free(text);
+}
+
+static int build_again(struct monitor *m, libxl_domain_config *dc, struct pvb_error *err)
 {
 	libxl_asyncop_how how;
 	uint32_t domid;
@@ -374,8 +399,6 @@ static int build_again(struct monitor *m, libxl_domain_config *dc, uint8_t *sour
 	if (rc)
 		return rc;
 	m->domid = domid;
-	if (source)
-		libxl_userdata_store(m->h->ctx, domid, "xl", source, len);
 	rc = watch(m, err);
 	how = xen_op(m->h);
 	if (!rc) {
@@ -409,8 +432,7 @@ static int ended(struct monitor *m, int reason, struct pvb_error *err)
 	libxl_action_on_shutdown action;
 	libxl_domain_config dc;
 	libxl_asyncop_how how = xen_op(m->h);
-	uint8_t *source = NULL;
-	int len = 0, rc;
+	int rc;
 
 	unwatch(m);
 	libxl_domain_config_init(&dc);
@@ -422,7 +444,6 @@ static int ended(struct monitor *m, int reason, struct pvb_error *err)
 		libxl_domain_config_dispose(&dc);
 		return rc;
 	}
-	libxl_userdata_retrieve(m->h->ctx, m->domid, "xl", &source, &len);
 	action = action_for(&dc, reason);
 	note(m, libxl_action_on_shutdown_to_string(action));
 	if (action == LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_DESTROY ||
@@ -432,6 +453,8 @@ static int ended(struct monitor *m, int reason, struct pvb_error *err)
 		action = action == LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_DESTROY ? LIBXL_ACTION_ON_SHUTDOWN_DESTROY :
 									      LIBXL_ACTION_ON_SHUTDOWN_RESTART;
 	}
+	if (action == LIBXL_ACTION_ON_SHUTDOWN_RESTART || action == LIBXL_ACTION_ON_SHUTDOWN_RESTART_RENAME)
+		take_update(m, &dc, err);
 	switch (action) {
 	case LIBXL_ACTION_ON_SHUTDOWN_PRESERVE:
 		break;
@@ -442,19 +465,18 @@ static int ended(struct monitor *m, int reason, struct pvb_error *err)
 	case LIBXL_ACTION_ON_SHUTDOWN_RESTART_RENAME:
 		rc = set_aside(m, &dc, err);
 		if (!rc)
-			rc = build_again(m, &dc, source, len, err);
+			rc = build_again(m, &dc, err);
 		rc = rc ? rc : 1;
 		break;
 	case LIBXL_ACTION_ON_SHUTDOWN_RESTART:
 		rc = xen_destroy(m->h, m->domid, 60000, err);
 		if (!rc)
-			rc = build_again(m, &dc, source, len, err);
+			rc = build_again(m, &dc, err);
 		rc = rc ? rc : 1;
 		break;
 	default:
 		rc = xen_destroy(m->h, m->domid, 60000, err);
 	}
-	free(source);
 	libxl_domain_config_dispose(&dc);
 	return rc;
 }

@@ -58,6 +58,8 @@ int xen_config_fill(struct pvl *p, struct host *h, const struct xl_conf *conf, s
 		    struct pvb_error *err);
 int xen_config_devices(struct pvl *p, struct host *h, const struct xl_conf *conf, struct cfg *cfg,
 		       libxl_domain_config *dc, struct pvb_error *err);
+/* A set of processors, "0-3,^2,node:1", into an allocated map. */
+int xen_cpus_parse(struct host *h, const char *text, libxl_bitmap *map);
 int xen_disk_parse(const char *const *specs, int nr, libxl_device_disk *disk, struct pvb_error *err);
 int xen_plan(struct pvl *p, struct cfg *cfg, struct json_object **out, struct pvb_error *err);
 struct json_object *xen_config_json(struct host *h, const libxl_domain_config *dc, int64_t domid);
@@ -65,6 +67,19 @@ struct json_object *xen_config_json(struct host *h, const libxl_domain_config *d
 int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
 int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *err);
 int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
+
+/* --- host-xen-vcpu.c, host-xen-tell.c: see the operations of host.h --- */
+int xen_vcpu_list(struct host *h, uint32_t domid, struct json_object *rows, struct pvb_error *err);
+int xen_vcpu_set(struct host *h, uint32_t domid, unsigned nr, bool ignore_host, int timeout_ms, struct pvb_error *err);
+int xen_vcpu_pin(struct host *h, uint32_t domid, int vcpu, const char *hard, const char *soft, bool force,
+		 struct json_object **out, struct pvb_error *err);
+int xen_mem_set(struct host *h, uint32_t domid, uint64_t kib, bool wait, int timeout_ms, struct pvb_error *err);
+int xen_mem_max(struct host *h, uint32_t domid, uint64_t kib, struct pvb_error *err);
+int xen_dmesg(struct host *h, bool clear, void (*line)(void *arg, const char *text), void *arg, struct pvb_error *err);
+int xen_debug_keys(struct host *h, const char *keys, struct pvb_error *err);
+int xen_dump_core(struct host *h, uint32_t domid, const char *file, struct pvb_error *err);
+int xen_cd_change(struct host *h, uint32_t domid, const char *vdev, const char *target, struct pvb_error *err);
+int xen_config_update(struct host *h, uint32_t domid, struct cfg *cfg, struct json_object **out, struct pvb_error *err);
 
 struct pvb_store *xen_store(struct host *h);
 /* Append to err what the back end or its hotplug script had to say; returns rc. */

@@ -91,6 +91,26 @@ struct host_ops {
 	/* Replaces the process; returns only on failure. */
 	int (*console)(struct host *h, uint32_t domid, const char *type, int num, struct pvb_error *err);
 
+	/* What only a hypervisor has.  With --dry-run each checks all it can and changes nothing. */
+	int (*vcpu_list)(struct host *h, uint32_t domid, struct json_object *rows, struct pvb_error *err);
+	/* Succeeds when so many are on line, or the domain is paused. */
+	int (*vcpu_set)(struct host *h, uint32_t domid, unsigned nr, bool ignore_host, int timeout_ms,
+			struct pvb_error *err);
+	/* vcpu -1: all.  hard and soft as in xl; "-" leaves one as it is. */
+	int (*vcpu_pin)(struct host *h, uint32_t domid, int vcpu, const char *hard, const char *soft, bool force,
+			struct json_object **out, struct pvb_error *err);
+	int (*mem_set)(struct host *h, uint32_t domid, uint64_t kib, bool wait, int timeout_ms, struct pvb_error *err);
+	int (*mem_max)(struct host *h, uint32_t domid, uint64_t kib, struct pvb_error *err);
+	int (*dmesg)(struct host *h, bool clear, void (*line)(void *arg, const char *text), void *arg,
+		     struct pvb_error *err);
+	int (*debug_keys)(struct host *h, const char *keys, struct pvb_error *err);
+	int (*dump_core)(struct host *h, uint32_t domid, const char *file, struct pvb_error *err);
+	/* target NULL: take the medium out. */
+	int (*cd_change)(struct host *h, uint32_t domid, const char *vdev, const char *target, struct pvb_error *err);
+	/* What the domain is built from the next time it is. */
+	int (*config_update)(struct host *h, uint32_t domid, struct cfg *cfg, struct json_object **out,
+			     struct pvb_error *err);
+
 	int (*block_list)(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
 	/* specs: parts of one disk specification.  wait: for both ends to be connected, else undone.  timeout_ms
 	 * -1: as long as a hotplug script and a driver may reasonably take. */

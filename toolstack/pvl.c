@@ -57,6 +57,23 @@ static const struct opt monitor_opts[] = {
 	{ "ready-fd", 0, "FD", "write one byte there once watching" },
 	{ 0 }
 };
+static const struct opt vcpu_set_opts[] = {
+	{ "ignore-host", 'i', NULL, "also more processors than the host has" },
+	{ 0 }
+};
+static const struct opt mem_set_opts[] = {
+	{ "wait", 'w', NULL, "until the guest has given or taken it" },
+	{ 0 }
+};
+static const struct opt dmesg_opts[] = {
+	{ "clear", 'c', NULL, "empty the buffer after reading" },
+	{ 0 }
+};
+static const struct opt config_update_opts[] = {
+	{ "defconfig", 'f', "FILE", "the configuration file, as second argument would be" },
+	{ "dump", 'd', NULL, "print the configuration as JSON on stderr" },
+	{ 0 }
+};
 static const struct opt uptime_opts[] = {
 	{ "short", 's', NULL, "one plain line a domain" },
 	{ 0 }
@@ -110,6 +127,25 @@ const struct cmd pvl_commands[] = {
 	{ "sysrq", cmd_sysrq, 2, 2, "DOMAIN LETTER", "send a magic sysrq key", NULL, NULL },
 	{ "trigger", cmd_trigger, 2, 3, "DOMAIN nmi|reset|init|power|sleep|s3resume [VCPU]", "send a trigger", NULL,
 	  NULL },
+	{ "vcpu-list", cmd_vcpu_list, 0, 64, "[DOMAIN]...", "list domains' processors and where they may run", NULL,
+	  NULL },
+	{ "vcpu-set", cmd_vcpu_set, 2, 2, "DOMAIN NUMBER", "change how many processors a domain has on line", NULL,
+	  vcpu_set_opts },
+	{ "vcpu-pin", cmd_vcpu_pin, 3, 4, "DOMAIN VCPU|all HARD|-|all [SOFT|-|all]", "say where a domain's processors run",
+	  "HARD is where they may run, SOFT where they should: 0-3,^2 or node:1; - leaves it as it is.", NULL },
+	{ "mem-set", cmd_mem_set, 2, 2, "DOMAIN SIZE", "change how much memory a domain has",
+	  "SIZE is in MiB, or has a unit: b k m g t.", mem_set_opts },
+	{ "mem-max", cmd_mem_max, 2, 2, "DOMAIN SIZE", "change how much memory a domain may have",
+	  "SIZE is in MiB, or has a unit: b k m g t.", NULL },
+	{ "config-update", cmd_config_update, 1, 64, "DOMAIN [FILE] [KEY=VALUE]...",
+	  "give a domain another configuration for its next start",
+	  "Its monitor builds the domain of it the next time it reboots; nothing changes before that.",
+	  config_update_opts },
+	{ "dump-core", cmd_dump_core, 2, 2, "DOMAIN FILE", "write a domain's memory to a file", NULL, NULL },
+	{ "cd-insert", cmd_cd_insert, 3, 3, "DOMAIN DRIVE TARGET", "put a medium into a guest's CD drive", NULL, NULL },
+	{ "cd-eject", cmd_cd_eject, 2, 2, "DOMAIN DRIVE", "take the medium out of a guest's CD drive", NULL, NULL },
+	{ "dmesg", cmd_dmesg, 0, 0, "", "print Xen's message buffer", NULL, dmesg_opts },
+	{ "debug-keys", cmd_debug_keys, 1, 1, "KEYS", "send keys to Xen's console", "What they say is in dmesg.", NULL },
 	{ "monitor", cmd_monitor, 1, 1, "DOMAIN", "watch a domain and carry out its on_poweroff= and the like",
 	  "What create starts in the background; for a domain whose monitor is gone.  Returns when the domain is.",
 	  monitor_opts },
@@ -206,6 +242,11 @@ int pvl_failf(struct pvl *p, const char *fmt, ...)
 	vsnprintf(err.text, sizeof(err.text), fmt, ap);
 	va_end(ap);
 	return pvl_fail(p, &err);
+}
+
+int pvl_cannot(struct pvl *p)
+{
+	return pvl_failf(p, "host %s has no such operation", p->ops->name);
 }
 
 int pvl_usage(struct pvl *p, const char *fmt, ...)
