@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "cmd.h"
 #include "host.h"
 #include "output.h"
@@ -78,14 +79,37 @@ static int show(struct pvl *p, struct json_object *rows, const struct out_col *c
 	return out ? PVL_FAIL : rc;
 }
 
-int cmd_list(struct pvl *p)
+/* Six columns as xl has them, then what was asked for. */
+static unsigned choose_cols(struct pvl *p, struct out_col *cols)
 {
-	static const struct out_col cols[] = {
+	static const struct out_col always[] = {
 		{ "name", "Name", -40 }, { "domid", "ID", 5 }, { "memory_mib", "Mem", 5 }, { "vcpus", "VCPUs", 5 },
 		{ "flags", "State", -6, "     " }, { "cpu_seconds", "Time(s)", 8, "  " },
-		{ "type", "Type", -8 }, { "uptime_seconds", "Uptime", 8 }, { "uuid", "UUID", 0, "  " },
 	};
+	static const struct {
+		const char *option;
+		struct out_col col;
+	} more[] = {
+		{ "verbose", { "type", "Type", -8 } },
+		{ "verbose", { "uptime_seconds", "Uptime", 8 } },
+		{ "verbose", { "uuid", "UUID", -36, "  " } },
+		{ "context", { "security_label", "Security Label", 16 } },
+		{ "cpupool", { "cpupool", "Cpupool", 15 } },
+		{ "numa", { "node_affinity", "NODE Affinity", 0 } },
+	};
+	unsigned nr = sizeof(always) / sizeof(always[0]);
+
+	memcpy(cols, always, sizeof(always));
+	for (unsigned i = 0; i < sizeof(more) / sizeof(more[0]); i++)
+		if (pvl_opt(p, more[i].option))
+			cols[nr++] = more[i].col;
+	return nr;
+}
+
+int cmd_list(struct pvl *p)
+{
 	struct json_object *rows = out_arr();
+	struct out_col cols[12];
 	int rc;
 
 	if (pvl_opt(p, "long")) {
@@ -100,7 +124,7 @@ int cmd_list(struct pvl *p)
 		p->json = false;
 		return show(p, rows, name, 1, false, rc);
 	}
-	return show(p, rows, cols, pvl_opt(p, "verbose") ? 9 : 6, true, rc);
+	return show(p, rows, cols, choose_cols(p, cols), true, rc);
 }
 
 int cmd_vm_list(struct pvl *p)
@@ -109,23 +133,42 @@ int cmd_vm_list(struct pvl *p)
 		{ "uuid", "UUID", -36 }, { "domid", "ID", 5, "  " }, { "name", "name", 0, "    " },
 	};
 	struct json_object *rows = out_arr();
-	int rc = each_domain(p, rows, false, add_row);
+	int rc = each_domain(p, rows, true, add_row);
 
 	return show(p, rows, cols, 3, true, rc);
+}
+
+/* As xl shows it: 3 days,  4:05:06; brief: without seconds and a single unit's padding. */
+static void uptime_text(long long s, bool brief, char *buf, size_t len)
+{
+	int n = 0;
+
+	if (s < 0) {
+		snprintf(buf, len, "-");
+		return;
+	}
+	if (s >= 86400)
+		n = snprintf(buf, len, "%lld day%s, ", s / 86400, s < 172800 ? "" : "s");
+	if (brief)
+		snprintf(buf + n, len - (size_t)n, "%2lld:%02lld", s % 86400 / 3600, s % 3600 / 60);
+	else
+		snprintf(buf + n, len - (size_t)n, "%2lld:%02lld:%02lld", s % 86400 / 3600, s % 3600 / 60, s % 60);
 }
 
 static int add_uptime(struct pvl *p, struct json_object *rows, const struct dom_info *d)
 {
 	struct json_object *row = dom_json(d);
-	long long s = d->uptime;
-	char text[40] = "-";
+	char text[40], line[256], when[16] = "";
+	time_t now = time(NULL);
+	struct tm tm;
 
-	if (s >= 86400)
-		snprintf(text, sizeof(text), "%lld day%s, %2lld:%02lld:%02lld", s / 86400, s < 172800 ? "" : "s",
-			 s % 86400 / 3600, s % 3600 / 60, s % 60);
-	else if (s >= 0)
-		snprintf(text, sizeof(text), "%2lld:%02lld:%02lld", s / 3600, s % 3600 / 60, s % 60);
+	uptime_text(d->uptime, false, text, sizeof(text));
 	out_str(row, "uptime", text);
+	uptime_text(d->uptime, true, text, sizeof(text));
+	if (localtime_r(&now, &tm))
+		strftime(when, sizeof(when), "%H:%M:%S", &tm);
+	snprintf(line, sizeof(line), " %s up %s, %.140s (%u)", when, text, d->name, d->domid);
+	out_str(row, "line", line);
 	return json_object_array_add(rows, row);
 }
 
@@ -133,12 +176,13 @@ int cmd_uptime(struct pvl *p)
 {
 	static const struct out_col cols[] = { { "name", "Name", -33 },
 					       { "domid", "ID", 4 },
-					       { "uptime", "Uptime", 0 } };
+					       { "uptime", "Uptime", 0 } },
+				    line[] = { { "line", "", 0 } };
 	struct json_object *rows = out_arr();
 	int rc = each_domain(p, rows, true, add_uptime);
 
 	if (pvl_opt(p, "short"))
-		return show(p, rows, cols, 3, false, rc);
+		return show(p, rows, line, 1, false, rc);
 	return show(p, rows, cols, 3, true, rc);
 }
 

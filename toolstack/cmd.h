@@ -55,7 +55,8 @@ struct pvl {
 	char **argv;
 	struct optval val[PVL_MAX_OPTS]; /* parallel to cmd->opts */
 	const char *host_spec;     /* --host, or NULL */
-	bool json, dry_run, force;
+	bool json, lines, dry_run, force;
+	unsigned percent;          /* of the progress last shown */
 	int verbose;               /* -1 with --quiet */
 	int timeout_ms;            /* --timeout; -1 when not given */
 	const struct host_ops *ops;
@@ -72,6 +73,12 @@ int pvl_timeout(const struct pvl *p, int default_ms);
 void pvl_error(const struct pvl *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void pvl_note(const struct pvl *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void pvl_debug(const struct pvl *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* How far a long operation is: a line on stderr each time there is a percent more, overwritten on a terminal; nothing
+ * with --quiet.  With --json-lines {"event":"progress",...} on stdout. */
+void pvl_progress(struct pvl *p, const char *what, unsigned long done, unsigned long total);
+/* With --json-lines: print one event as a line, {"event":name,"time":...,...fields}; takes fields, which may be NULL. */
+void pvl_event(struct pvl *p, const char *name, struct json_object *fields);
 
 /* Report err and return PVL_FAIL: on stderr, and with --json as {"ok":false,"error":...} on stdout. */
 int pvl_fail(struct pvl *p, const struct pvb_error *err);
@@ -126,6 +133,12 @@ int cmd_dump_core(struct pvl *p);
 int cmd_cd_insert(struct pvl *p);
 int cmd_cd_eject(struct pvl *p);
 int cmd_config_update(struct pvl *p);
+int cmd_suspend(struct pvl *p);
+int cmd_resume(struct pvl *p);
+int cmd_save(struct pvl *p);
+int cmd_restore(struct pvl *p);
+int cmd_migrate(struct pvl *p);
+int cmd_migrate_receive(struct pvl *p);
 int cmd_monitor(struct pvl *p);
 int cmd_domid(struct pvl *p);
 int cmd_domname(struct pvl *p);

@@ -176,8 +176,24 @@ static void console_there(libxl_ctx *ctx, libxl_event *ev, void *arg)
 
 /* --- create ------------------------------------------------------------------------------------------ */
 
-static int build(struct host *h, libxl_domain_config *dc, bool console, pid_t *console_pid, uint32_t *domid,
-		 struct pvb_error *err)
+/* from NULL: it boots; else it goes on as it was saved. */
+static int start_build(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, uint32_t *domid,
+		       const libxl_asyncop_how *how, const libxl_asyncprogress_how *console)
+{
+	libxl_domain_restore_params params;
+	int rc;
+
+	if (!from)
+		return libxl_domain_create_new(h->ctx, dc, domid, how, console);
+	libxl_domain_restore_params_init(&params);
+	params.stream_version = from->version;
+	rc = libxl_domain_create_restore(h->ctx, dc, domid, from->fd, -1, &params, how, console);
+	libxl_domain_restore_params_dispose(&params);
+	return rc;
+}
+
+static int build(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, bool console,
+		 pid_t *console_pid, uint32_t *domid, struct pvb_error *err)
 {
 	libxl_asyncprogress_how there = { .callback = console_there, .for_callback = console_pid };
 	libxl_asyncop_how how;
@@ -193,7 +209,7 @@ static int build(struct host *h, libxl_domain_config *dc, bool console, pid_t *c
 		rc = make_room(h, dc, err);
 	if (!rc) {
 		how = xen_op(h);
-		rc = xen_wait(h, &how, libxl_domain_create_new(h->ctx, dc, domid, &how, console ? &there : NULL), -1);
+		rc = xen_wait(h, &how, start_build(h, dc, from, domid, &how, console ? &there : NULL), -1);
 		if (rc)
 			rc = xen_err(h, err, rc, "building domain \"%s\"", dc->c_info.name);
 	}
@@ -217,7 +233,7 @@ static int is_up(struct host *h, uint32_t domid, struct pvb_error *err)
 }
 
 /* From paused to what was asked for.  On failure the caller destroys the domain. */
-static int let_go(struct host *h, uint32_t domid, const char *name, const struct create_opts *o, struct pvb_error *err)
+int xen_let_go(struct host *h, uint32_t domid, const char *name, const struct create_opts *o, struct pvb_error *err)
 {
 	libxl_asyncop_how how;
 	int rc = 0;
@@ -231,22 +247,35 @@ static int let_go(struct host *h, uint32_t domid, const char *name, const struct
 	return rc ? xen_err(h, err, rc, "unpausing domain %u", domid) : is_up(h, domid, err);
 }
 
-int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
+static int check_served(struct host *h, libxl_domain_config *dc, struct pvb_error *err)
 {
-	libxl_domain_config dc;
-	pid_t console = 0;
-	int rc;
+	int rc = 0;
 
-	libxl_domain_config_init(&dc);
-	rc = xen_config_fill(h->p, h, &h->conf, cfg, &dc, err);
-	for (int i = 0; i < dc.num_disks && !rc; i++)
-		rc = xen_disk_served(h, &dc.disks[i], err);
-	for (int i = 0; i < dc.num_nics && !rc; i++)
-		rc = xen_nic_served(h, &dc.nics[i], err);
+	for (int i = 0; i < dc->num_disks && !rc; i++)
+		rc = xen_disk_served(h, &dc->disks[i], err);
+	for (int i = 0; i < dc->num_nics && !rc; i++)
+		rc = xen_nic_served(h, &dc->nics[i], err);
+	return rc;
+}
+
+int xen_build_from(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, uint32_t *domid,
+		   struct pvb_error *err)
+{
+	int rc = check_served(h, dc, err);
+
+	return rc ? rc : build(h, dc, from, false, NULL, domid, err);
+}
+
+int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const struct create_opts *o,
+		 uint32_t *domid, struct pvb_error *err)
+{
+	pid_t console = 0;
+	int rc = check_served(h, dc, err);
+
 	if (!rc)
-		rc = build(h, &dc, o->console, &console, domid, err);
+		rc = build(h, dc, from, o->console, &console, domid, err);
 	if (!rc) {
-		rc = let_go(h, *domid, dc.c_info.name, o, err);
+		rc = xen_let_go(h, *domid, dc->c_info.name, o, err);
 		if (rc)
 			xen_destroy(h, *domid, 10000, NULL);
 	}
@@ -256,6 +285,18 @@ int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uin
 		rc = xen_monitor(h, *domid, -1, err);
 	while (console > 0 && waitpid(console, NULL, 0) < 0 && errno == EINTR)
 		;
+	return rc;
+}
+
+int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
+{
+	libxl_domain_config dc;
+	int rc;
+
+	libxl_domain_config_init(&dc);
+	rc = xen_config_fill(h->p, h, &h->conf, cfg, &dc, err);
+	if (!rc)
+		rc = xen_bring_up(h, &dc, NULL, o, domid, err);
 	libxl_domain_config_dispose(&dc);
 	return rc;
 }
@@ -395,7 +436,7 @@ static int build_again(struct monitor *m, libxl_domain_config *dc, struct pvb_er
 	/* a guest that fails at once must not keep the host busy */
 	if (pvb_now_ms() - m->since_ms < 2000)
 		poll(NULL, 0, 2000);
-	rc = build(m->h, dc, false, NULL, &domid, err);
+	rc = build(m->h, dc, NULL, false, NULL, &domid, err);
 	if (rc)
 		return rc;
 	m->domid = domid;
@@ -489,6 +530,31 @@ static void ejected(struct monitor *m, libxl_event *ev)
 		note(m, "an ejected medium could not be taken out");
 }
 
+/* It is being saved, and who does that decides what comes next: the domain goes away, or goes on.  Neither Xen nor
+ * libxl tells when a domain goes on, and libxl reports no second shutdown to a watch that has reported one. */
+static int suspended(struct monitor *m, struct pvb_error *err)
+{
+	unwatch(m);
+	for (;;) {
+		libxl_dominfo i;
+		bool over;
+		int rc;
+
+		libxl_dominfo_init(&i);
+		rc = libxl_domain_info(m->h->ctx, &i, m->domid);
+		over = rc || !i.shutdown || i.shutdown_reason != LIBXL_SHUTDOWN_REASON_SUSPEND;
+		libxl_dominfo_dispose(&i);
+		if (over)
+			return watch(m, err);
+		if (xen_stream_orphaned(m->h, m->domid)) {
+			note(m, "who saved it is dead: it goes on here");
+			rc = xen_resume(m->h, m->domid, err);
+			return rc ? rc : watch(m, err);
+		}
+		poll(NULL, 0, 500);
+	}
+}
+
 int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *err)
 {
 	struct monitor m = { .h = h, .domid = domid };
@@ -516,8 +582,10 @@ int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *
 			int reason = ev->u.domain_shutdown.shutdown_reason;
 
 			libxl_event_free(h->ctx, ev);
-			if (reason == LIBXL_SHUTDOWN_REASON_SUSPEND)
-				continue; /* who saves it looks after it */
+			if (reason == LIBXL_SHUTDOWN_REASON_SUSPEND) {
+				rc = suspended(&m, err);
+				continue;
+			}
 			rc = ended(&m, reason, err);
 			if (rc == 0)
 				break;

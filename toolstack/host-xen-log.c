@@ -35,17 +35,21 @@ static void vmessage(xentoollog_logger *logger, xentoollog_level level, int errn
 static void progress(xentoollog_logger *logger, const char *context, const char *what, int percent, unsigned long done,
 		     unsigned long total)
 {
-	if (((struct xlog *)logger)->min <= XTL_PROGRESS)
-		fprintf(stderr, "%s: progress: %s: %lu/%lu %d%%\n", context ? context : "libxl", what, done, total,
-			percent);
+	struct xlog *log = (struct xlog *)logger;
+
+	if (log->show)
+		pvl_progress(log->show_to, what, done, total);
 }
 
 static void destroy(xentoollog_logger *logger)
 {
 }
 
-void xlog_init(struct xlog *log, int verbose)
+void xlog_init(struct xlog *log, struct pvl *p)
 {
+	int verbose = p->verbose;
+
+	log->show_to = p;
 	log->vtable = (xentoollog_logger){ vmessage, progress, destroy };
 	log->min = verbose < 0 ? XTL_CRITICAL : verbose == 0 ? XTL_ERROR : verbose == 1 ? XTL_DETAIL : XTL_DEBUG;
 	log->cause[0] = '\0';
@@ -130,7 +134,10 @@ static int turn(struct host *h, int ms)
 	return rc;
 }
 
+volatile sig_atomic_t xen_stop;
+
 struct wanted {
+	bool stoppable;
 	uint64_t op;       /* OPERATION_COMPLETE of this one */
 	uint32_t domid;    /* other events: of this domain */
 };
@@ -152,7 +159,7 @@ static int wait_for(struct host *h, uint64_t types, struct wanted *w, libxl_even
 	while ((rc = libxl_event_check(h->ctx, ev, types, is_wanted, w)) == ERROR_NOT_READY) {
 		uint64_t now = pvb_now_ms();
 
-		if (timeout_ms >= 0 && now >= end)
+		if ((timeout_ms >= 0 && now >= end) || (w->stoppable && xen_stop))
 			return ERROR_TIMEDOUT;
 		rc = turn(h, timeout_ms < 0 || end - now > 1000 ? 1000 : (int)(end - now));
 		if (rc)
@@ -163,7 +170,7 @@ static int wait_for(struct host *h, uint64_t types, struct wanted *w, libxl_even
 
 int xen_wait(struct host *h, const libxl_asyncop_how *how, int rc, int timeout_ms)
 {
-	struct wanted w = { .op = how->u.for_event };
+	struct wanted w = { .op = how->u.for_event, .stoppable = true };
 	libxl_event *ev;
 
 	if (rc)
@@ -171,6 +178,7 @@ int xen_wait(struct host *h, const libxl_asyncop_how *how, int rc, int timeout_m
 	rc = wait_for(h, 1u << LIBXL_EVENT_TYPE_OPERATION_COMPLETE, &w, &ev, timeout_ms);
 	if (rc == ERROR_TIMEDOUT) {
 		libxl_ao_abort(h->ctx, how);
+		w.stoppable = false;
 		rc = wait_for(h, 1u << LIBXL_EVENT_TYPE_OPERATION_COMPLETE, &w, &ev,
 			      -1); /* soon, having been aborted */
 	}

@@ -16,8 +16,7 @@
 
 /* --- looking ----------------------------------------------------------------------------------------- */
 
-/* A set of processors as xl writes it: all, none, or ranges. */
-static char *map_text(const libxl_bitmap *map, int nr_cpus)
+char *xen_map_text(const libxl_bitmap *map, int nr_cpus)
 {
 	char *text = NULL;
 	size_t len = 0;
@@ -46,7 +45,7 @@ static char *map_text(const libxl_bitmap *map, int nr_cpus)
 static void add_row(struct host *h, uint32_t domid, const char *name, const libxl_vcpuinfo *v, int nr_cpus,
 		    struct json_object *rows)
 {
-	char *hard = map_text(&v->cpumap, nr_cpus), *soft = map_text(&v->cpumap_soft, nr_cpus), both[256];
+	char *hard = xen_map_text(&v->cpumap, nr_cpus), *soft = xen_map_text(&v->cpumap_soft, nr_cpus), both[256];
 	struct json_object *row = out_obj();
 	char state[4] = "--p";
 
@@ -214,10 +213,10 @@ int xen_vcpu_pin(struct host *h, uint32_t domid, int vcpu, const char *hard, con
 	if (!rc) {
 		*out = out_obj();
 		out_int(*out, "domid", domid);
-		text = h_map.size ? map_text(&h_map, nr_cpus) : NULL;
+		text = h_map.size ? xen_map_text(&h_map, nr_cpus) : NULL;
 		out_str(*out, "hard_affinity", text);
 		free(text);
-		text = s_map.size ? map_text(&s_map, nr_cpus) : NULL;
+		text = s_map.size ? xen_map_text(&s_map, nr_cpus) : NULL;
 		out_str(*out, "soft_affinity", text);
 		free(text);
 	}

@@ -87,7 +87,7 @@ static int xen_open(struct pvl *p, const char *spec, struct host **out, struct p
 	if (!h)
 		return pvb_err(err, -ENOMEM, "host xen: out of memory");
 	h->p = p;
-	xlog_init(&h->log, p->verbose);
+	xlog_init(&h->log, p);
 	if (access("/dev/xen/privcmd", F_OK) && access("/proc/xen/privcmd", F_OK)) {
 		free(h);
 		return pvb_err(err, -ENODEV, "host xen: no /dev/xen/privcmd: this is not dom0 of a running Xen "
@@ -216,6 +216,22 @@ static const char *type_of(struct host *h, const libxl_dominfo *i)
 	return pvh ? "pvh" : libxl_domain_type_to_string(i->domain_type);
 }
 
+static char *nodes_of(struct host *h, uint32_t domid)
+{
+	libxl_physinfo phys;
+	libxl_bitmap map;
+	char *text = NULL;
+
+	libxl_physinfo_init(&phys);
+	libxl_bitmap_init(&map);
+	if (libxl_get_physinfo(h->ctx, &phys) == 0 && libxl_node_bitmap_alloc(h->ctx, &map, 0) == 0 &&
+	    libxl_domain_get_nodeaffinity(h->ctx, domid, &map) == 0)
+		text = xen_map_text(&map, (int)phys.nr_nodes);
+	libxl_bitmap_dispose(&map);
+	libxl_physinfo_dispose(&phys);
+	return text;
+}
+
 static void fill_info(struct host *h, const libxl_dominfo *i, struct dom_info *d)
 {
 	char *name = libxl_domid_to_name(h->ctx, i->domid);
@@ -235,6 +251,9 @@ static void fill_info(struct host *h, const libxl_dominfo *i, struct dom_info *d
 	d->cpu_seconds = (double)i->cpu_time / 1e9;
 	d->uptime = uptime_of(h, i);
 	d->type = type_of(h, i);
+	d->pool = libxl_cpupoolid_to_name(h->ctx, i->cpupool);
+	d->label = i->ssid_label ? strdup(i->ssid_label) : NULL;
+	d->nodes = nodes_of(h, i->domid);
 }
 
 static int xen_list(struct host *h, struct dom_info **out, unsigned *nr, struct pvb_error *err)
@@ -305,13 +324,17 @@ static void info_physical(struct host *h, const libxl_physinfo *i, struct json_o
 	snprintf(text, sizeof(text), "%08x:%08x:%08x:%08x:%08x:%08x:%08x:%08x", i->hw_cap[0], i->hw_cap[1],
 		 i->hw_cap[2], i->hw_cap[3], i->hw_cap[4], i->hw_cap[5], i->hw_cap[6], i->hw_cap[7]);
 	out_str(obj, "hw_caps", text);
-	snprintf(text, sizeof(text), "%s%s%s%s%s%s", i->cap_pv ? " pv" : "", i->cap_hvm ? " hvm" : "",
+	snprintf(text, sizeof(text), "%s%s%s%s%s%s%s%s", i->cap_pv ? " pv" : "", i->cap_hvm ? " hvm" : "",
 		 i->cap_hvm && i->cap_hvm_directio ? " hvm_directio" : "",
 		 i->cap_pv && i->cap_hvm_directio ? " pv_directio" : "", i->cap_hap ? " hap" : "",
-		 i->cap_shadow ? " shadow" : "");
+		 i->cap_shadow ? " shadow" : "", i->cap_gnttab_v1 ? " gnttab-v1" : "",
+		 i->cap_gnttab_v2 ? " gnttab-v2" : "");
 	out_str(obj, "virt_caps", *text ? text + 1 : "");
 	out_int(obj, "total_memory", (long long)(i->total_pages / 256));
 	out_int(obj, "free_memory", (long long)((i->free_pages - i->outstanding_pages) / 256));
+	out_int(obj, "sharing_freed_memory", (long long)(i->sharing_freed_pages / 256));
+	out_int(obj, "sharing_used_memory", (long long)(i->sharing_used_frames / 256));
+	out_int(obj, "outstanding_claims", (long long)(i->outstanding_pages / 256));
 }
 
 static void info_version(const libxl_version_info *v, struct json_object *obj)
@@ -334,10 +357,48 @@ static void info_version(const libxl_version_info *v, struct json_object *obj)
 	out_str(obj, "build_id", v->build_id);
 }
 
+static void info_topology(struct host *h, struct json_object *obj)
+{
+	struct json_object *cpus = out_arr(), *nodes = out_arr(), *row;
+	int nr_cpus = 0, nr_nodes = 0;
+	libxl_cputopology *cpu = libxl_get_cpu_topology(h->ctx, &nr_cpus);
+	libxl_numainfo *node = libxl_get_numainfo(h->ctx, &nr_nodes);
+
+	for (int i = 0; cpu && i < nr_cpus; i++) {
+		if (cpu[i].core == LIBXL_CPUTOPOLOGY_INVALID_ENTRY)
+			continue;
+		row = out_obj();
+		out_int(row, "cpu", i);
+		out_int(row, "core", cpu[i].core);
+		out_int(row, "socket", cpu[i].socket);
+		out_int(row, "node", cpu[i].node);
+		json_object_array_add(cpus, row);
+	}
+	for (int i = 0; node && i < nr_nodes; i++) {
+		char text[256] = "";
+
+		if (node[i].size == LIBXL_NUMAINFO_INVALID_ENTRY)
+			continue;
+		for (int d = 0; d < node[i].num_dists && strlen(text) < sizeof(text) - 12; d++)
+			snprintf(text + strlen(text), 12, "%s%u", d ? "," : "", node[i].dists[d]);
+		row = out_obj();
+		out_int(row, "node", i);
+		out_int(row, "memsize", (long long)(node[i].size >> 20));
+		out_int(row, "memfree", (long long)(node[i].free >> 20));
+		out_str(row, "distances", text);
+		json_object_array_add(nodes, row);
+	}
+	libxl_cputopology_list_free(cpu, cpu ? nr_cpus : 0);
+	libxl_numainfo_list_free(node, node ? nr_nodes : 0);
+	json_object_object_add(obj, "cpu_topology", cpus);
+	json_object_object_add(obj, "numa_info", nodes);
+}
+
 static int xen_info(struct host *h, struct json_object **out, struct pvb_error *err)
 {
 	const libxl_version_info *v = libxl_get_version_info(h->ctx);
 	struct json_object *obj;
+	libxl_bitmap free_cpus;
 	libxl_physinfo phys;
 	struct utsname u;
 	int rc;
@@ -355,7 +416,12 @@ static int xen_info(struct host *h, struct json_object **out, struct pvb_error *
 	out_str(obj, "version", u.version);
 	out_str(obj, "machine", u.machine);
 	info_physical(h, &phys, obj);
+	libxl_bitmap_init(&free_cpus);
+	if (libxl_cpu_bitmap_alloc(h->ctx, &free_cpus, 0) == 0 && libxl_get_freecpus(h->ctx, &free_cpus) == 0)
+		out_int(obj, "free_cpus", libxl_bitmap_count_set(&free_cpus));
+	libxl_bitmap_dispose(&free_cpus);
 	info_version(v, obj);
+	info_topology(h, obj);
 	rc = libxl_get_scheduler(h->ctx);
 	out_str(obj, "xen_scheduler", rc >= 0 ? libxl_scheduler_to_string((libxl_scheduler)rc) : NULL);
 	out_str(obj, "pvl_version", VERSION);
@@ -569,6 +635,13 @@ const struct host_ops host_xen = {
 	.dump_core = xen_dump_core,
 	.cd_change = xen_cd_change,
 	.config_update = xen_config_update,
+	.suspend = xen_suspend,
+	.resume = xen_resume,
+	.save = xen_save,
+	.restore = xen_restore,
+	.migrate = xen_migrate,
+	.receive = xen_receive,
+	.settle = xen_settle,
 	.block_list = xen_block_list,
 	.block_attach = xen_block_attach,
 	.block_detach = xen_block_detach,

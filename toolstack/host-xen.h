@@ -8,6 +8,7 @@
  */
 #include <libxl.h>
 #include <libxl_utils.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <xentoollog.h>
@@ -18,6 +19,8 @@
 struct xlog {
 	xentoollog_logger vtable; /* first */
 	xentoollog_level min;
+	struct pvl *show_to; /* whose progress it is */
+	bool show;           /* progress of the present operation */
 	char cause[200]; /* first error line of the present operation (the cause; what follows are effects), or "" */
 };
 
@@ -38,7 +41,7 @@ struct host {
 	uint64_t nr_ops;
 };
 
-void xlog_init(struct xlog *log, int verbose);
+void xlog_init(struct xlog *log, struct pvl *p);
 void xl_conf_read(struct xl_conf *conf, const char *file);
 void xl_conf_free(struct xl_conf *conf);
 
@@ -65,10 +68,23 @@ int xen_plan(struct pvl *p, struct cfg *cfg, struct json_object **out, struct pv
 struct json_object *xen_config_json(struct host *h, const libxl_domain_config *dc, int64_t domid);
 
 int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
+/* The steps of it, for domains that come from elsewhere: from NULL boots, else the domain goes on as it was saved. */
+struct xen_stream {
+	int fd;
+	uint32_t version; /* of libxl's stream */
+};
+int xen_build_from(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, uint32_t *domid,
+		   struct pvb_error *err);
+int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const struct create_opts *o,
+		 uint32_t *domid, struct pvb_error *err);
+/* From paused to what was asked for.  On failure the caller destroys the domain. */
+int xen_let_go(struct host *h, uint32_t domid, const char *name, const struct create_opts *o, struct pvb_error *err);
 int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *err);
 int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
 
 /* --- host-xen-vcpu.c, host-xen-tell.c: see the operations of host.h --- */
+/* A set of processors or nodes as xl writes it: all, none, or ranges; malloc'ed. */
+char *xen_map_text(const libxl_bitmap *map, int nr);
 int xen_vcpu_list(struct host *h, uint32_t domid, struct json_object *rows, struct pvb_error *err);
 int xen_vcpu_set(struct host *h, uint32_t domid, unsigned nr, bool ignore_host, int timeout_ms, struct pvb_error *err);
 int xen_vcpu_pin(struct host *h, uint32_t domid, int vcpu, const char *hard, const char *soft, bool force,
@@ -80,6 +96,20 @@ int xen_debug_keys(struct host *h, const char *keys, struct pvb_error *err);
 int xen_dump_core(struct host *h, uint32_t domid, const char *file, struct pvb_error *err);
 int xen_cd_change(struct host *h, uint32_t domid, const char *vdev, const char *target, struct pvb_error *err);
 int xen_config_update(struct host *h, uint32_t domid, struct cfg *cfg, struct json_object **out, struct pvb_error *err);
+
+/* --- host-xen-stream.c --- */
+int xen_suspend(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
+int xen_resume(struct host *h, uint32_t domid, struct pvb_error *err);
+int xen_save(struct host *h, uint32_t domid, const struct save_opts *o, struct pvb_error *err);
+int xen_restore(struct host *h, const char *file, struct cfg *cfg, const struct create_opts *o, uint32_t *domid,
+		struct json_object **plan, struct pvb_error *err);
+int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, struct pvb_error *err);
+int xen_receive(struct host *h, int in, int out, const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
+int xen_settle(struct host *h, const char *uuid, int timeout_ms, bool *runs, struct pvb_error *err);
+/* Suspended by a process of ours that is dead? */
+bool xen_stream_orphaned(struct host *h, uint32_t domid);
+/* Set by a signal handler: the operation xen_wait() waits for is aborted. */
+extern volatile sig_atomic_t xen_stop;
 
 struct pvb_store *xen_store(struct host *h);
 /* Append to err what the back end or its hotplug script had to say; returns rc. */

@@ -37,8 +37,12 @@ const struct host_ops *host_choose(const char *spec, const char **rest, struct p
 
 void dom_list_free(struct dom_info *list, unsigned nr)
 {
-	for (unsigned i = 0; list && i < nr; i++)
+	for (unsigned i = 0; list && i < nr; i++) {
 		free(list[i].name);
+		free(list[i].pool);
+		free(list[i].nodes);
+		free(list[i].label);
+	}
 	free(list);
 }
 
@@ -145,6 +149,9 @@ struct json_object *dom_json(const struct dom_info *d)
 		out_int(row, "uptime_seconds", d->uptime);
 	out_str(row, "type", d->type);
 	out_str(row, "uuid", d->uuid);
+	out_str(row, "cpupool", d->pool);
+	out_str(row, "node_affinity", d->nodes);
+	out_str(row, "security_label", d->label);
 	return row;
 }
 

@@ -33,6 +33,7 @@ struct dom_info {
 	double cpu_seconds;
 	int64_t uptime;      /* seconds, -1 = not known */
 	const char *type;    /* "pv", "pvh", "hvm", "process", "dom0" */
+	char *pool, *nodes, *label; /* processor pool, affinity to nodes, security label; NULL: this host has none */
 };
 
 struct create_opts {
@@ -41,6 +42,23 @@ struct create_opts {
 	bool foreground;     /* do the monitor's work here; create returns when the domain is gone */
 	bool no_monitor;     /* nobody carries out on_poweroff= and so on */
 	bool quiet;
+};
+
+struct save_opts {
+	const char *file;
+	struct cfg *cfg;     /* instead of the configuration the domain has, or NULL */
+	bool running;        /* it goes on afterwards */
+	bool paused;         /* it stays, paused */
+	bool keep_domid;     /* restore it under the same id */
+};
+
+struct migrate_opts {
+	const char *host;    /* without ssh: the receiver's command line */
+	const char *ssh;     /* how to run a command there; "" = host is one */
+	const char *tool;    /* what runs there: pvl or xl */
+	struct cfg *cfg;
+	bool cold;           /* stop it, then send; else send while it runs */
+	bool paused, no_monitor, keep_domid, debug;
 };
 
 enum end_kind { END_SHUTDOWN, END_GONE }; /* has shut down (or is gone) / is gone */
@@ -110,6 +128,20 @@ struct host_ops {
 	/* What the domain is built from the next time it is. */
 	int (*config_update)(struct host *h, uint32_t domid, struct cfg *cfg, struct json_object **out,
 			     struct pvb_error *err);
+	/* Stopped in a state in which it can be saved; and on from there. */
+	int (*suspend)(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err);
+	int (*resume)(struct host *h, uint32_t domid, struct pvb_error *err);
+	/* On failure the domain runs on, and err says so. */
+	int (*save)(struct host *h, uint32_t domid, const struct save_opts *o, struct pvb_error *err);
+	/* *plan: its configuration, also with --dry-run; NULL if that could not be read. */
+	int (*restore)(struct host *h, const char *file, struct cfg *cfg, const struct create_opts *o, uint32_t *domid,
+		       struct json_object **plan, struct pvb_error *err);
+	int (*migrate)(struct host *h, uint32_t domid, const struct migrate_opts *o, struct pvb_error *err);
+	/* The other side of it, over two descriptors. */
+	int (*receive)(struct host *h, int in, int out, const struct create_opts *o, uint32_t *domid,
+		       struct pvb_error *err);
+	/* What became of a domain whose receiver was lost sight of: it runs, or nothing is left of it. */
+	int (*settle)(struct host *h, const char *uuid, int timeout_ms, bool *runs, struct pvb_error *err);
 
 	int (*block_list)(struct host *h, uint32_t domid, struct block_info **out, unsigned *nr, struct pvb_error *err);
 	/* specs: parts of one disk specification.  wait: for both ends to be connected, else undone.  timeout_ms

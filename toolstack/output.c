@@ -133,10 +133,28 @@ int out_fields(struct json_object *obj)
 	return out_flush();
 }
 
+static bool lines;
+
+void out_lines(void)
+{
+	lines = true;
+}
+
+static void put_line(struct json_object *obj)
+{
+	puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
 int out_json(struct json_object *obj)
 {
-	puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+	if (lines && json_object_is_type(obj, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(obj); i++)
+			put_line(json_object_array_get_idx(obj, i));
+	else if (lines)
+		put_line(obj);
+	else
+		puts(json_object_to_json_string_ext(obj, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+						    JSON_C_TO_STRING_NOSLASHESCAPE));
 	return out_flush();
 }
 

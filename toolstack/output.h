@@ -27,6 +27,8 @@ void out_cell(struct json_object *value, char *buf, unsigned len);
 /* "key : value" lines of one object, nested ones left out. */
 int out_fields(struct json_object *obj);
 int out_json(struct json_object *obj);
+/* From now on out_json() prints one line for an object, and one for each element of an array. */
+void out_lines(void);
 /* Flush stdout; -EIO when something got lost on the way (disk full, pipe closed). */
 int out_flush(void);
 

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
+#include <unistd.h>
 #include "cmd.h"
 #include "host.h"
 #include "output.h"
@@ -16,6 +18,7 @@
 const struct opt pvl_global_opts[] = {
 	{ "host", 0, "HOST", "where: xen, or local[:DIR] (default: xen where /dev/xen is, else local)" },
 	{ "json", 0, NULL, "print data as JSON" },
+	{ "json-lines", 0, NULL, "as JSON, a line each row, event and progress" },
 	{ "dry-run", 'N', NULL, "say what would be done, change nothing" },
 	{ "force", 'f', NULL, "go on where pvl would refuse" },
 	{ "timeout", 0, "SECONDS", "how long to wait for others" },
@@ -40,6 +43,9 @@ static const struct opt list_opts[] = {
 	{ "long", 'l', NULL, "whole configuration of each domain, as JSON" },
 	{ "verbose", 'v', NULL, "also type, uptime and uuid" },
 	{ "names", 0, NULL, "names only, one a line" },
+	{ "cpupool", 'c', NULL, "also the pool of processors" },
+	{ "numa", 'n', NULL, "also the affinity to nodes" },
+	{ "context", 'Z', NULL, "also the security label" },
 	{ 0 }
 };
 static const struct opt shutdown_opts[] = {
@@ -74,8 +80,43 @@ static const struct opt config_update_opts[] = {
 	{ "dump", 'd', NULL, "print the configuration as JSON on stderr" },
 	{ 0 }
 };
+static const struct opt save_opts[] = {
+	{ "checkpoint", 'c', NULL, "let the domain run on afterwards" },
+	{ "pause", 'p', NULL, "leave the domain, paused" },
+	{ "keep-domid", 'D', NULL, "restore it under the same id" },
+	{ 0 }
+};
+static const struct opt restore_opts[] = {
+	{ "paused", 'p', NULL, "leave the domain paused" },
+	{ "console", 'c', NULL, "connect to its console" },
+	{ "foreground", 'F', NULL, "stay and carry out on_poweroff= and the like from here" },
+	{ "no-monitor", 'e', NULL, "nobody carries out on_poweroff= and the like" },
+	{ "dump", 'd', NULL, "print the configuration as JSON on stderr, then go on" },
+	{ 0 }
+};
+static const struct opt migrate_opts[] = {
+	{ "ssh", 's', "COMMAND", "what runs a command on HOST (ssh); '': HOST is a command line" },
+	{ "receiver", 0, "TOOL", "what receives there: pvl, or xl" },
+	{ "config", 'C', "FILE", "configuration to use instead of the domain's own" },
+	{ "cold", 0, NULL, "stop the domain before its memory is sent" },
+	{ "pause", 'p', NULL, "leave it paused there" },
+	{ "no-monitor", 'e', NULL, "no monitor there" },
+	{ "keep-domid", 'D', NULL, "the same id there" },
+	{ "debug", 0, NULL, "compare all memory in the end" },
+	{ 0 }
+};
+static const struct opt receive_opts[] = {
+	{ "paused", 'p', NULL, "leave the domain paused" },
+	{ "no-monitor", 'e', NULL, "start no monitor" },
+	{ "settle", 0, "UUID", "tell what became of a domain" },
+	{ 0 }
+};
+static const struct opt info_opts[] = {
+	{ "numa", 'n', NULL, "also the host's processors and nodes" },
+	{ 0 }
+};
 static const struct opt uptime_opts[] = {
-	{ "short", 's', NULL, "one plain line a domain" },
+	{ "short", 's', NULL, "one line a domain, as uptime(1)" },
 	{ 0 }
 };
 static const struct opt attach_opts[] = {
@@ -141,6 +182,17 @@ const struct cmd pvl_commands[] = {
 	  "give a domain another configuration for its next start",
 	  "Its monitor builds the domain of it the next time it reboots; nothing changes before that.",
 	  config_update_opts },
+	{ "save", cmd_save, 2, 3, "DOMAIN FILE [CONFIG]", "save a domain to a file",
+	  "The domain is gone afterwards.  If something fails it runs on, and FILE is what it was.  xl restores it too.",
+	  save_opts },
+	{ "restore", cmd_restore, 1, 2, "[CONFIG] FILE", "let a domain go on that was saved", "Also one that xl has saved.",
+	  restore_opts },
+	{ "migrate", cmd_migrate, 2, 2, "DOMAIN HOST", "move a domain to another host",
+	  "At whatever step it fails, the domain runs on one of the two hosts.", migrate_opts },
+	{ "migrate-receive", cmd_migrate_receive, 0, 0, "", "what migrate runs on the other host",
+	  "It speaks with its sender on standard input and output.", receive_opts },
+	{ "suspend", cmd_suspend, 1, 1, "DOMAIN", "stop a domain as for saving, in memory", NULL, NULL },
+	{ "resume", cmd_resume, 1, 1, "DOMAIN", "let a suspended domain go on", NULL, NULL },
 	{ "dump-core", cmd_dump_core, 2, 2, "DOMAIN FILE", "write a domain's memory to a file", NULL, NULL },
 	{ "cd-insert", cmd_cd_insert, 3, 3, "DOMAIN DRIVE TARGET", "put a medium into a guest's CD drive", NULL, NULL },
 	{ "cd-eject", cmd_cd_eject, 2, 2, "DOMAIN DRIVE", "take the medium out of a guest's CD drive", NULL, NULL },
@@ -149,9 +201,9 @@ const struct cmd pvl_commands[] = {
 	{ "monitor", cmd_monitor, 1, 1, "DOMAIN", "watch a domain and carry out its on_poweroff= and the like",
 	  "What create starts in the background; for a domain whose monitor is gone.  Returns when the domain is.",
 	  monitor_opts },
-	{ "vm-list", cmd_vm_list, 0, 0, "", "list guests with their uuids", NULL, NULL },
+	{ "vm-list", cmd_vm_list, 0, 0, "", "list domains with their uuids", NULL, NULL },
 	{ "uptime", cmd_uptime, 0, 64, "[DOMAIN]...", "how long domains have been running", NULL, uptime_opts },
-	{ "info", cmd_info, 0, 1, "[FIELD]", "describe the host", "With FIELD its bare value.", NULL },
+	{ "info", cmd_info, 0, 1, "[FIELD]", "describe the host", "With FIELD its bare value.", info_opts },
 	{ "block-attach", cmd_block_attach, 2, 32, "DOMAIN DISKSPEC...", "add a disk",
 	  "Succeeds when both ends are connected; otherwise the device is taken away again.", attach_opts },
 	{ "block-detach", cmd_block_detach, 2, 2, "DOMAIN DEVICE", "remove a disk",
@@ -216,6 +268,45 @@ void pvl_debug(const struct pvl *p, const char *fmt, ...)
 	va_start(ap, fmt);
 	say(fmt, ap);
 	va_end(ap);
+}
+
+void pvl_event(struct pvl *p, const char *name, struct json_object *fields)
+{
+	struct json_object *obj;
+	struct timespec now;
+
+	if (p->lines) {
+		clock_gettime(CLOCK_REALTIME, &now);
+		obj = out_obj();
+		out_str(obj, "event", name);
+		out_str(obj, "command", p->cmd->name);
+		out_real(obj, "time", (double)now.tv_sec + (double)now.tv_nsec / 1e9);
+		if (fields)
+			out_merge(obj, fields);
+		out_json(obj);
+		json_object_put(obj);
+	}
+	json_object_put(fields);
+}
+
+void pvl_progress(struct pvl *p, const char *what, unsigned long done, unsigned long total)
+{
+	unsigned percent = total ? (unsigned)(done * 100.0 / (double)total) : 0;
+	struct json_object *fields;
+	bool tty = isatty(2);
+
+	if (p->lines) {
+		fields = out_obj();
+		out_str(fields, "what", what);
+		out_int(fields, "done", (long long)done);
+		out_int(fields, "total", (long long)total);
+		out_int(fields, "percent", percent);
+		pvl_event(p, "progress", fields);
+	} else if (p->verbose >= 0 && (percent > p->percent || !done)) {
+		fprintf(stderr, "%spvl: %s: %s: %lu/%lu %3u%%%s", tty ? "\r" : "", p->cmd->name, what, done, total, percent,
+			tty && done < total ? "" : "\n");
+	}
+	p->percent = percent;
 }
 
 int pvl_fail(struct pvl *p, const struct pvb_error *err)
@@ -471,6 +562,8 @@ static int take_global(struct pvl *p, const char *name, const char *arg)
 		p->host_spec = arg;
 	else if (strcmp(name, "json") == 0)
 		p->json = true;
+	else if (strcmp(name, "json-lines") == 0)
+		p->json = p->lines = true;
 	else if (strcmp(name, "dry-run") == 0)
 		p->dry_run = true;
 	else if (strcmp(name, "force") == 0)
@@ -581,6 +674,8 @@ int pvl_main(int argc, char **argv)
 	if (!p.cmd)
 		return PVL_USAGE;
 	what = parse(&p, argc, argv);
+	if (p.lines)
+		out_lines();
 	if (what == HELP)
 		return help_command(p.cmd);
 	if (what == WRONG) {

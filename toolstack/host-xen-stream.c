@@ -1,0 +1,807 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Domains as streams: save, restore, migrate.  xl's file format and xl's words between sender and receiver, so that either
+ * tool reads what the other wrote.
+ *
+ * File     32 bytes of magic; four numbers in the writer's byte order: 0x01020304, flags a reader must know, flags it may
+ *          know, bytes that follow; these are a length and the configuration.  Then libxl's stream.
+ * Promise  At any failure one guest runs, and never two.  The domain is suspended and not destroyed until the file is
+ *          on disk or the receiver runs it.  Who works on a suspended domain says so in its directory; a monitor that
+ *          finds this process dead lets the domain go on (xen_stream_orphaned()).
+ * Words    sender <- banner, -> header and stream, <- ready, -> go, <- report and one byte: 0 it runs, else <- go (back
+ *          to you).  Until "go" the domain is the sender's.  When the link breaks after "go" the sender asks the other
+ *          host again: migrate-receive --settle UUID.
+ */
+#include "config.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <libxl_event.h>
+#include "host-xen.h"
+#include "loop.h"
+#include "output.h"
+
+#define INCOMING "--incoming"
+#define AWAY     "--migratedaway"
+#define ANSWER_MS 120000 /* from the end of the stream to the receiver's word */
+
+static const char magic[32] = { "Xen saved domain, xl format\n \0 \r" };
+static const char banner[] = "xl migration receiver ready, send binary domain data.\n";
+static const char ready[] = "domain received, ready to unpause";
+static const char go[] = "domain is yours, you are cleared to unpause";
+static const char report[] = "my copy unpause results are as follows";
+/* the banner goes without the NUL at its end, the others with it */
+#define LEN_BANNER (sizeof(banner) - 1)
+
+#define BYTE_ORDER_MARK 0x01020304u
+#define FLAG_JSON   0x1u /* the configuration is libxl's JSON, not an xl.cfg */
+#define FLAG_STREAM 0x2u /* libxl's stream is of version 2 */
+#define MAX_CONFIG  (4u << 20)
+
+struct header {
+	char magic[32];
+	uint32_t order, must, may, len;
+};
+_Static_assert(sizeof(struct header) == 48, "xl's header has 48 bytes");
+
+/* --- bytes ------------------------------------------------------------------------------------------- */
+
+static int put(int fd, const void *data, size_t len)
+{
+	const char *p = data;
+
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR && !xen_stop)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* -EPIPE: it ended before that many bytes. */
+static int get(int fd, void *data, size_t len, int timeout_ms)
+{
+	uint64_t end = pvb_now_ms() + (timeout_ms < 0 ? 0 : (uint64_t)timeout_ms);
+	char *p = data;
+
+	while (len) {
+		struct pollfd pfd = { .fd = fd, .events = POLLIN };
+		uint64_t now = pvb_now_ms();
+		ssize_t n;
+		int r = poll(&pfd, 1, timeout_ms < 0 ? -1 : now < end ? (int)(end - now) : 0);
+
+		if (xen_stop)
+			return -EINTR;
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return r < 0 ? -errno : -ETIMEDOUT;
+		n = read(fd, p, len);
+		if (n <= 0)
+			return n < 0 ? -errno : -EPIPE;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* One of the fixed texts, from the other side. */
+static int hear(int fd, const char *text, size_t len, int timeout_ms, const char *what, struct pvb_error *err)
+{
+	char buf[80];
+	int rc = get(fd, buf, len, timeout_ms);
+
+	if (rc)
+		return pvb_err(err, rc, "%s: %s", what, rc == -EPIPE ? "the other side has ended" :
+			       rc == -EINTR ? "stopped by a signal" : strerror(-rc));
+	return memcmp(buf, text, len) ? pvb_err(err, -EPROTO, "%s: the other side says something else: %.40s", what, buf) : 0;
+}
+
+/* --- header ------------------------------------------------------------------------------------------ */
+
+static int put_header(int fd, const libxl_domain_config *dc, struct pvb_error *err)
+{
+	struct header hd = { .order = BYTE_ORDER_MARK, .must = FLAG_JSON | FLAG_STREAM };
+	char *text = libxl_domain_config_to_json(NULL, (libxl_domain_config *)dc);
+	uint32_t len = text ? (uint32_t)strlen(text) + 1 : 0;
+	int rc;
+
+	if (!text)
+		return pvb_err(err, -ENOMEM, "the configuration: out of memory");
+	memcpy(hd.magic, magic, sizeof(magic));
+	hd.len = len + (uint32_t)sizeof(len);
+	rc = put(fd, &hd, sizeof(hd));
+	if (!rc)
+		rc = put(fd, &len, sizeof(len));
+	if (!rc)
+		rc = put(fd, text, len);
+	free(text);
+	return rc ? pvb_err(err, rc, "writing the header: %s", strerror(-rc)) : 0;
+}
+
+/* The numbers of the header; *text gets the configuration, with a NUL behind it, or NULL when there is none. */
+static int get_header(int fd, struct header *hd, char **text, struct pvb_error *err)
+{
+	uint32_t len;
+	int rc = get(fd, hd, sizeof(*hd), -1);
+	char *buf;
+
+	if (rc == -EPIPE || (!rc && memcmp(hd->magic, magic, sizeof(magic))))
+		return pvb_err(err, -EINVAL, "this is not a saved domain of xl or pvl");
+	if (rc)
+		return pvb_err(err, rc, "reading the header: %s", strerror(-rc));
+	if (hd->order != BYTE_ORDER_MARK)
+		return pvb_err(err, -EINVAL, "saved on a machine of another byte order");
+	if (hd->must & ~(FLAG_JSON | FLAG_STREAM))
+		return pvb_err(err, -EOPNOTSUPP, "it has flags 0x%x that this pvl does not know", hd->must);
+	if (hd->len > MAX_CONFIG || (hd->len && hd->len < sizeof(len)))
+		return pvb_err(err, -EINVAL, "a configuration of %u bytes can not be", hd->len);
+	*text = NULL;
+	if (!hd->len)
+		return 0;
+	buf = calloc(1, (size_t)hd->len + 1);
+	if (!buf)
+		return pvb_err(err, -ENOMEM, "the configuration: out of memory");
+	rc = get(fd, buf, hd->len, -1);
+	memcpy(&len, buf, sizeof(len));
+	if (rc)
+		rc = pvb_err(err, rc, "reading the configuration: %s", rc == -EPIPE ? "the file ends in it" : strerror(-rc));
+	else if (len > hd->len - sizeof(len))
+		rc = pvb_err(err, -EINVAL, "a configuration of %u bytes in %u bytes can not be", len, hd->len);
+	if (rc) {
+		free(buf);
+		return rc;
+	}
+	memmove(buf, buf + sizeof(len), len);
+	buf[len] = '\0';
+	*text = buf;
+	return 0;
+}
+
+/* What the domain is to be: from cfg, or as it was. */
+static int get_config(struct host *h, const struct header *hd, const char *text, struct cfg *cfg, libxl_domain_config *dc,
+		      struct pvb_error *err)
+{
+	struct cfg *old = NULL;
+	int rc;
+
+	if (cfg)
+		return xen_config_fill(h->p, h, &h->conf, cfg, dc, err);
+	if (!text)
+		return pvb_err(err, -EINVAL, "there is no configuration in it; give one");
+	if (hd->must & FLAG_JSON)
+		return libxl_domain_config_from_json(h->ctx, dc, text) ?
+			       pvb_err(err, -EINVAL, "its configuration can not be read by this libxl") : 0;
+	rc = cfg_from_text(&old, "saved configuration", text, strlen(text), err);
+	if (!rc)
+		rc = xen_config_fill(h->p, h, &h->conf, old, dc, err);
+	cfg_free(old);
+	return rc;
+}
+
+/* --- who works on a suspended domain ------------------------------------------------------------------ */
+
+static void mark_path(uint32_t domid, char *buf, size_t len)
+{
+	snprintf(buf, len, "/libxl/%u/pvl-saver", domid);
+}
+
+/* A process by its id and start, as an id alone is given out again. */
+static unsigned long long started(pid_t pid)
+{
+	unsigned long long when = 0;
+	char path[32], text[512], *p;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fgets(text, sizeof(text), f) && (p = strrchr(text, ')')))
+		sscanf(p + 1, "%*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &when);
+	fclose(f);
+	return when;
+}
+
+static void mark(struct host *h, uint32_t domid)
+{
+	char path[40];
+
+	mark_path(domid, path, sizeof(path));
+	if (xen_store(h))
+		pvb_store_printf(h->store, PVB_NO_TXN, path, "%d %llu", (int)getpid(), started(getpid()));
+}
+
+static void unmark(struct host *h, uint32_t domid)
+{
+	char path[40];
+
+	mark_path(domid, path, sizeof(path));
+	if (xen_store(h))
+		pvb_store_rm(h->store, PVB_NO_TXN, path);
+}
+
+/* 1: marked, and who marked it lives; 0: not marked; -1: marked by one that is dead. */
+static int marked(struct host *h, uint32_t domid)
+{
+	unsigned long long when;
+	char path[40], *text;
+	int pid, rc = 0;
+
+	mark_path(domid, path, sizeof(path));
+	if (!xen_store(h) || pvb_store_read(h->store, PVB_NO_TXN, path, &text))
+		return 0;
+	if (sscanf(text, "%d %llu", &pid, &when) == 2)
+		rc = when && started(pid) == when ? 1 : -1;
+	free(text);
+	return rc;
+}
+
+bool xen_stream_orphaned(struct host *h, uint32_t domid)
+{
+	return marked(h, domid) < 0;
+}
+
+/* --- suspend and resume ------------------------------------------------------------------------------- */
+
+static int is_suspended(struct host *h, uint32_t domid)
+{
+	libxl_dominfo i;
+	int rc;
+
+	libxl_dominfo_init(&i);
+	rc = libxl_domain_info(h->ctx, &i, domid);
+	rc = rc ? -ESRCH : i.shutdown && i.shutdown_reason == LIBXL_SHUTDOWN_REASON_SUSPEND;
+	libxl_dominfo_dispose(&i);
+	return rc;
+}
+
+int xen_resume(struct host *h, uint32_t domid, struct pvb_error *err)
+{
+	int rc = is_suspended(h, domid);
+	libxl_asyncop_how how;
+
+	if (rc <= 0)
+		return pvb_err(err, rc ? rc : -EINVAL, rc ? "domain %u is gone" : "domain %u is not suspended", domid);
+	if (h->p->dry_run)
+		return 0;
+	how = xen_op(h);
+	rc = xen_wait(h, &how, libxl_domain_resume(h->ctx, domid, 1, &how), -1);
+	if (rc)
+		return xen_err(h, err, rc, "resuming domain %u", domid);
+	return is_suspended(h, domid) == 0 ? 0 : pvb_err(err, -EIO, "domain %u is still suspended", domid);
+}
+
+int xen_suspend(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err)
+{
+	libxl_asyncop_how how;
+	libxl_dominfo i;
+	bool paused;
+	int rc;
+
+	libxl_dominfo_init(&i);
+	rc = libxl_domain_info(h->ctx, &i, domid);
+	paused = i.paused;
+	libxl_dominfo_dispose(&i);
+	if (rc)
+		return xen_err(h, err, rc, "domain %u", domid);
+	if (is_suspended(h, domid))
+		return pvb_err(err, -EBUSY, "domain %u is suspended already", domid);
+	if (paused)
+		return pvb_err(err, -EBUSY, "domain %u is paused and can not answer; unpause it first", domid);
+	if (h->p->dry_run)
+		return 0;
+	how = xen_op(h);
+	rc = xen_wait(h, &how, libxl_domain_suspend_only(h->ctx, domid, &how), timeout_ms);
+	return rc ? xen_err(h, err, rc, "suspending domain %u", domid) : 0;
+}
+
+/* After a failure: let it go on if it has stopped.  err has the failure, and gets what became of the domain. */
+static int go_on(struct host *h, uint32_t domid, struct pvb_error *err, int rc)
+{
+	struct pvb_error why = { 0 };
+	char text[sizeof(err->text)];
+	int suspended = is_suspended(h, domid);
+
+	xen_stop = 0;
+	snprintf(text, sizeof(text), "%s", err->text);
+	if (suspended < 0)
+		pvb_err(err, rc, "%.190s; domain %u is gone", text, domid);
+	else if (suspended && xen_resume(h, domid, &why))
+		pvb_err(err, rc, "%.130s; and domain %u stays suspended: %.60s", text, domid, why.text);
+	else
+		pvb_err(err, rc, "%.190s; domain %u runs on", text, domid);
+	unmark(h, domid);
+	return rc;
+}
+
+static void stop(int sig)
+{
+	xen_stop = 1;
+}
+
+/* From here on a signal makes the operation fail in an orderly way. */
+static void catch_signals(void)
+{
+	struct sigaction sa = { .sa_handler = stop };
+
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+}
+
+/* What a stream can not carry. */
+static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bool keep_domid, struct cfg *cfg,
+		     struct pvb_error *err)
+{
+	libxl_asyncop_how how = xen_op(h);
+	libxl_device_pci *pci;
+	libxl_dominfo i;
+	int nr = 0, rc;
+	bool paused;
+
+	libxl_dominfo_init(&i);
+	rc = libxl_domain_info(h->ctx, &i, domid);
+	paused = i.paused;
+	libxl_dominfo_dispose(&i);
+	if (rc)
+		return xen_err(h, err, rc, "domain %u", domid);
+	if (is_suspended(h, domid))
+		return pvb_err(err, -EBUSY, "domain %u is suspended: pvl resume lets it go on", domid);
+	if (paused)
+		return pvb_err(err, -EBUSY, "domain %u is paused and can not answer; unpause it first", domid);
+	pci = libxl_device_pci_list(h->ctx, domid, &nr);
+	if (pci)
+		libxl_device_pci_list_free(pci, nr);
+	if (nr)
+		return pvb_err(err, -EBUSY, "domain %u has %d PCI device%s of this host; detach first", domid, nr,
+			       nr == 1 ? "" : "s");
+	rc = cfg ? xen_config_fill(h->p, h, &h->conf, cfg, dc, err) :
+		   xen_wait(h, &how, libxl_retrieve_domain_configuration(h->ctx, domid, dc, &how), -1);
+	if (rc)
+		return cfg ? rc : xen_err(h, err, rc, "configuration of domain %u", domid);
+	if (libxl_defbool_val(dc->b_info.disable_migrate))
+		return pvb_err(err, -EPERM, "domain %u was created with nomigrate", domid);
+	dc->c_info.domid = keep_domid ? domid : INVALID_DOMID;
+	return 0;
+}
+
+static int send_stream(struct host *h, uint32_t domid, int fd, int flags, int timeout_ms, struct pvb_error *err)
+{
+	libxl_asyncop_how how = xen_op(h);
+	int rc;
+
+	h->log.show = true;
+	rc = xen_wait(h, &how, libxl_domain_suspend(h->ctx, domid, fd, flags, &how), timeout_ms);
+	h->log.show = false;
+	if (rc && xen_stop)
+		return pvb_err(err, -EINTR, "stopped by a signal");
+	return rc ? xen_err(h, err, rc, "saving domain %u", domid) : 0;
+}
+
+/* --- save -------------------------------------------------------------------------------------------- */
+
+/* A file gets its name when it is whole, so that a failure neither leaves half a file nor spoils the one before.
+ * Anything else (a pipe) is written to as it is. */
+static int open_out(const char *file, char *part, size_t len, struct pvb_error *err)
+{
+	struct stat st;
+	bool other = stat(file, &st) == 0 && !S_ISREG(st.st_mode);
+	int fd;
+
+	snprintf(part, len, "%s%s", file, other ? "" : ".part");
+	fd = open(part, O_WRONLY | O_CREAT | O_CLOEXEC | (other ? 0 : O_TRUNC), 0600);
+	if (fd < 0)
+		return pvb_err(err, -errno, "%s: %s", part, strerror(errno));
+	if (other)
+		*part = '\0';
+	return fd;
+}
+
+static int finish(int fd, const char *part, const char *file, struct pvb_error *err)
+{
+	if (*part && (fsync(fd) || rename(part, file)))
+		return pvb_err(err, -errno, "%s: %s", file, strerror(errno));
+	return 0;
+}
+
+int xen_save(struct host *h, uint32_t domid, const struct save_opts *o, struct pvb_error *err)
+{
+	libxl_domain_config dc;
+	char part[4096];
+	int fd = -1, rc;
+
+	libxl_domain_config_init(&dc);
+	rc = may_leave(h, domid, &dc, o->keep_domid, o->cfg, err);
+	if (!rc && !h->p->dry_run) {
+		fd = open_out(o->file, part, sizeof(part), err);
+		rc = fd < 0 ? fd : put_header(fd, &dc, err);
+	}
+	libxl_domain_config_dispose(&dc);
+	if (rc || fd < 0)
+		goto out;
+	catch_signals();
+	mark(h, domid);
+	rc = send_stream(h, domid, fd, 0, h->p->timeout_ms, err);
+	if (!rc)
+		rc = finish(fd, part, o->file, err);
+	if (rc) {
+		rc = go_on(h, domid, err, rc);
+		goto out;
+	}
+	signal(SIGINT, SIG_IGN); /* it is saved: now to the end */
+	signal(SIGTERM, SIG_IGN);
+	if (o->paused || o->running) {
+		libxl_asyncop_how how = xen_op(h);
+
+		if (o->paused)
+			xen_wait(h, &how, libxl_domain_pause(h->ctx, domid, &how), -1);
+		rc = xen_resume(h, domid, err);
+		unmark(h, domid);
+	} else {
+		unmark(h, domid);
+		rc = xen_destroy(h, domid, 60000, err);
+	}
+	if (rc)
+		pvb_err_prefix(err, rc, "%s is whole, but", o->file);
+	close(fd);
+	return rc;
+out:
+	if (fd >= 0) {
+		close(fd);
+		if (*part)
+			unlink(part);
+	}
+	return rc;
+}
+
+/* --- restore ----------------------------------------------------------------------------------------- */
+
+static uint32_t stream_version(const struct header *hd)
+{
+	return hd->must & FLAG_STREAM ? 2 : 1;
+}
+
+int xen_restore(struct host *h, const char *file, struct cfg *cfg, const struct create_opts *o, uint32_t *domid,
+		struct json_object **plan, struct pvb_error *err)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC), rc;
+	struct xen_stream from = { .fd = fd };
+	libxl_domain_config dc;
+	struct header hd;
+	char *text = NULL;
+
+	if (fd < 0)
+		return pvb_err(err, -errno, "%s: %s", file, strerror(errno));
+	libxl_domain_config_init(&dc);
+	rc = get_header(fd, &hd, &text, err);
+	if (!rc)
+		rc = get_config(h, &hd, text, cfg, &dc, err);
+	if (rc) {
+		rc = pvb_err_prefix(err, rc, "%s", file);
+	} else {
+		*plan = xen_config_json(h, &dc, -1);
+	}
+	from.version = rc ? 0 : stream_version(&hd);
+	if (!rc && !h->p->dry_run) {
+		h->log.show = true;
+		rc = xen_bring_up(h, &dc, &from, o, domid, err);
+		h->log.show = false;
+	}
+	libxl_domain_config_dispose(&dc);
+	free(text);
+	close(fd);
+	return rc;
+}
+
+/* --- sending ----------------------------------------------------------------------------------------- */
+
+struct link {
+	int to, from;
+	pid_t pid;
+};
+
+static int start_link(const char *command, struct link *l, struct pvb_error *err)
+{
+	int to[2], from[2];
+
+	*l = (struct link){ -1, -1, -1 };
+	if (pipe2(to, O_CLOEXEC))
+		return pvb_err(err, -errno, "%s", strerror(errno));
+	if (pipe2(from, O_CLOEXEC)) {
+		close(to[0]);
+		close(to[1]);
+		return pvb_err(err, -errno, "%s", strerror(errno));
+	}
+	l->pid = fork();
+	if (l->pid == 0) {
+		dup2(to[0], 0);
+		dup2(from[1], 1);
+		signal(SIGPIPE, SIG_DFL);
+		setpgid(0, 0); /* Ctrl-C is ours to handle: the receiver sees its end of the link */
+		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+		_exit(127);
+	}
+	close(to[0]);
+	close(from[1]);
+	l->to = to[1];
+	l->from = from[0];
+	return l->pid < 0 ? pvb_err(err, -errno, "%s", strerror(errno)) : 0;
+}
+
+static void end_link(struct link *l)
+{
+	if (l->to >= 0)
+		close(l->to);
+	if (l->from >= 0)
+		close(l->from);
+	while (l->pid > 0 && waitpid(l->pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	*l = (struct link){ -1, -1, -1 };
+}
+
+/* "HOST CMD": what runs the receiver. */
+static char *receiver(const struct migrate_opts *o, const char *more)
+{
+	char *text;
+
+	if (!*o->ssh)
+		return asprintf(&text, "%s%s", o->host, more) < 0 ? NULL : text;
+	return asprintf(&text, "exec %s %s %s migrate-receive%s%s%s", o->ssh, o->host, o->tool, o->no_monitor ? " -e" : "",
+			o->paused ? " -p" : "", more) < 0 ? NULL : text;
+}
+
+/* The link broke after "go".  1: the other side runs it, 0: it has nothing left of it; -errno: nobody knows. */
+static int settle(struct host *h, const struct migrate_opts *o, const char *uuid, struct pvb_error *err)
+{
+	struct link l;
+	char more[64], *command, word = '?';
+	int rc;
+
+	snprintf(more, sizeof(more), " --settle %s", uuid);
+	command = receiver(o, more);
+	if (!command)
+		return pvb_err(err, -ENOMEM, "out of memory");
+	rc = start_link(command, &l, err);
+	if (!rc) {
+		rc = get(l.from, &word, 1, pvl_timeout(h->p, ANSWER_MS));
+		end_link(&l);
+	}
+	free(command);
+	if (rc || (word != 'r' && word != 'n'))
+		return pvb_err(err, -EREMOTEIO, "the receiver does not tell what became of it");
+	return word == 'r';
+}
+
+static int rename_to(struct host *h, uint32_t domid, const char *name, struct pvb_error *err)
+{
+	int rc;
+
+	h->log.cause[0] = '\0';
+	rc = libxl_domain_rename(h->ctx, domid, NULL, name);
+	return rc ? xen_err(h, err, rc, "renaming domain %u to %s", domid, name) : 0;
+}
+
+/* Everything up to "go": at a failure the domain is ours and goes on here. */
+static int hand_over(struct host *h, uint32_t domid, const struct migrate_opts *o, libxl_domain_config *dc, struct link *l,
+		     struct pvb_error *err)
+{
+	int rc = hear(l->from, banner, LEN_BANNER, h->p->timeout_ms, "starting the receiver", err);
+	char away[160];
+
+	if (!rc)
+		rc = put_header(l->to, dc, err);
+	if (!rc)
+		rc = send_stream(h, domid, l->to, (o->cold ? 0 : LIBXL_SUSPEND_LIVE) | (o->debug ? LIBXL_SUSPEND_DEBUG : 0), -1, err);
+	if (!rc)
+		rc = hear(l->from, ready, sizeof(ready), pvl_timeout(h->p, ANSWER_MS), "waiting for the receiver", err);
+	snprintf(away, sizeof(away), "%.127s%s", dc->c_info.name, AWAY);
+	if (!rc)
+		rc = rename_to(h, domid, away, err);
+	return rc;
+}
+
+/* "go" has been said.  1: it runs there; 0: it does not, and never will; -errno: nobody knows. */
+static int outcome(struct host *h, const struct migrate_opts *o, const char *uuid, struct link *l, struct pvb_error *err)
+{
+	struct pvb_error why = { 0 };
+	char status = 1;
+	int rc = hear(l->from, report, sizeof(report), pvl_timeout(h->p, ANSWER_MS), "waiting for the report", &why);
+
+	if (!rc)
+		rc = get(l->from, &status, 1, pvl_timeout(h->p, ANSWER_MS));
+	if (!rc && status)
+		rc = hear(l->from, go, sizeof(go), pvl_timeout(h->p, ANSWER_MS), "taking it back", &why);
+	if (!rc) {
+		if (status)
+			pvb_err(err, -EREMOTEIO, "the receiver could not start it (%d)", status);
+		return !status;
+	}
+	end_link(l);
+	pvl_note(h->p, "migrate: the link broke at the last step (%s): asking again", why.text);
+	rc = settle(h, o, uuid, err);
+	if (rc == 0)
+		pvb_err(err, -EREMOTEIO, "the receiver ended before it started the domain");
+	return rc;
+}
+
+int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, struct pvb_error *err)
+{
+	struct pvb_error why = { 0 };
+	libxl_domain_config dc;
+	char uuid[37], *command;
+	struct link l = { -1, -1, -1 };
+	int rc;
+
+	libxl_domain_config_init(&dc);
+	rc = may_leave(h, domid, &dc, o->keep_domid, o->cfg, err);
+	if (rc || h->p->dry_run)
+		goto out;
+	snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT, LIBXL_UUID_BYTES(dc.c_info.uuid));
+	command = receiver(o, "");
+	rc = command ? start_link(command, &l, err) : pvb_err(err, -ENOMEM, "out of memory");
+	free(command);
+	if (rc)
+		goto out;
+	catch_signals();
+	mark(h, domid);
+	rc = hand_over(h, domid, o, &dc, &l, err);
+	if (rc) {
+		close(l.to); /* the receiver takes this for "no" */
+		l.to = -1;
+		rc = go_on(h, domid, err, rc);
+		goto out;
+	}
+	xen_stop = 0;
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	unmark(h, domid); /* from here on it must not go on by itself */
+	put(l.to, go, sizeof(go)); /* should that fail, outcome() will know */
+	rc = outcome(h, o, uuid, &l, err);
+	if (rc < 0) {
+		rc = pvb_err(err, rc, "the link broke at the last step and the other host does not answer: domain %u stays "
+			     "suspended; if it does not run there, pvl rename %u %s and pvl resume %u", domid, domid,
+			     dc.c_info.name, domid);
+	} else if (rc == 0) {
+		rc = err->code;
+		rename_to(h, domid, dc.c_info.name, &why);
+		go_on(h, domid, err, rc);
+	} else {
+		rc = xen_destroy(h, domid, 60000, err);
+		if (rc)
+			pvb_err_prefix(err, rc, "it runs on the other host, but here");
+	}
+out:
+	end_link(&l);
+	libxl_domain_config_dispose(&dc);
+	return rc;
+}
+
+/* --- receiving --------------------------------------------------------------------------------------- */
+
+/* Its own name, and let it run: what the sender has cleared us for. */
+static int take(struct host *h, uint32_t domid, const char *name, const struct create_opts *o, struct pvb_error *err)
+{
+	int rc = rename_to(h, domid, name, err);
+
+	return rc ? rc : xen_let_go(h, domid, name, o, err);
+}
+
+int xen_receive(struct host *h, int in, int out, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
+{
+	struct xen_stream from = { .fd = in };
+	struct pvb_error why = { 0 };
+	libxl_domain_config dc;
+	char *text = NULL, *name = NULL, status;
+	struct header hd;
+	int rc;
+
+	libxl_domain_config_init(&dc);
+	rc = put(out, banner, LEN_BANNER);
+	rc = rc ? pvb_err(err, rc, "writing to the sender: %s", strerror(-rc)) : get_header(in, &hd, &text, err);
+	if (!rc)
+		rc = get_config(h, &hd, text, NULL, &dc, err);
+	free(text);
+	if (rc)
+		goto out;
+	name = dc.c_info.name;
+	from.version = stream_version(&hd);
+	if (asprintf(&dc.c_info.name, "%.127s%s", name, INCOMING) < 0) {
+		dc.c_info.name = NULL;
+		rc = pvb_err(err, -ENOMEM, "out of memory");
+		goto out;
+	}
+	rc = xen_build_from(h, &dc, &from, domid, err);
+	if (rc)
+		goto out;
+	mark(h, *domid);
+	rc = put(out, ready, sizeof(ready));
+	rc = rc ? pvb_err(err, rc, "the sender has ended") : hear(in, go, sizeof(go), -1, "waiting for the sender's word", err);
+	if (rc) { /* still the sender's */
+		xen_destroy(h, *domid, 30000, &why);
+		goto out;
+	}
+	rc = take(h, *domid, name, o, err);
+	if (rc)
+		xen_destroy(h, *domid, 30000, &why);
+	else
+		unmark(h, *domid);
+	status = rc ? 1 : 0;
+	if (put(out, report, sizeof(report)) == 0 && put(out, &status, 1) == 0 && rc)
+		put(out, go, sizeof(go));
+out:
+	free(name);
+	libxl_domain_config_dispose(&dc);
+	return rc;
+}
+
+/* The copy of a domain that the sender lost sight of, or 0. */
+static uint32_t find_copy(struct host *h, const char *uuid, bool *incoming)
+{
+	struct dom_info *list;
+	uint32_t found = 0;
+	unsigned nr;
+
+	if (host_xen.list(h, &list, &nr, NULL))
+		return 0;
+	for (unsigned i = 0; i < nr; i++) {
+		size_t len = strlen(list[i].name);
+
+		if (strcmp(list[i].uuid, uuid) || list[i].dying)
+			continue;
+		if (len >= strlen(AWAY) && strcmp(list[i].name + len - strlen(AWAY), AWAY) == 0)
+			continue; /* the sender's, on this same host */
+		found = list[i].domid;
+		*incoming = len >= strlen(INCOMING) && strcmp(list[i].name + len - strlen(INCOMING), INCOMING) == 0;
+	}
+	dom_list_free(list, nr);
+	return found;
+}
+
+/* Its receiver lives and will decide, or it is dead: then what did not start never will. */
+int xen_settle(struct host *h, const char *uuid, int timeout_ms, bool *runs, struct pvb_error *err)
+{
+	uint64_t end = pvb_now_ms() + (uint64_t)timeout_ms;
+
+	for (;;) {
+		bool incoming = false;
+		uint32_t domid = find_copy(h, uuid, &incoming);
+		int who = domid ? marked(h, domid) : 0;
+
+		if (!domid || who == 0) {
+			*runs = domid && !incoming;
+			if (!domid || !incoming)
+				return 0;
+			return pvb_err(err, -EBUSY, "domain %u is incoming, and it is not known whose", domid);
+		}
+		if (who < 0 && incoming) {
+			*runs = false;
+			return xen_destroy(h, domid, 30000, err);
+		}
+		if (who < 0) { /* it has its name: all that was left to do is to let it run */
+			const struct create_opts o = { .no_monitor = false };
+			char *name = libxl_domid_to_name(h->ctx, domid);
+			int rc = xen_let_go(h, domid, name ? name : uuid, &o, err);
+
+			free(name);
+			unmark(h, domid);
+			*runs = true;
+			return rc;
+		}
+		if (pvb_now_ms() >= end)
+			return pvb_err(err, -ETIMEDOUT, "domain %u: its receiver is still at work", domid);
+		poll(NULL, 0, 100); /* the end of a process that is not ours has no event here */
+	}
+}
