@@ -57,13 +57,29 @@ while read -r key; do
 	grep -qF "\"$key\"" "$srcdir"/toolstack/host-*.c || fail "nobody reads the key $key"
 done <"$tmp/a"
 
-# completion offers what there is
-if command -v bash >/dev/null; then
-	mkdir "$tmp/bin" && ln -s "$pvl" "$tmp/bin/pvl"
+# completion offers what there is, in both shells
+mkdir "$tmp/bin" && ln -s "$pvl" "$tmp/bin/pvl"
+# offers LINE WORD...: what bash offers at the end of LINE
+offers() {
+	local line=$1 got
+	shift
 	# shellcheck disable=SC2016 # for that bash
-	offered=$(PATH=$tmp/bin:$PATH bash -c '. "$1"; COMP_WORDS=(pvl block-); COMP_CWORD=1; _pvl_complete; echo "${COMPREPLY[*]}"
-		COMP_WORDS=(pvl create --no); COMP_CWORD=2; _pvl_complete; echo "${COMPREPLY[*]}"' - "$srcdir/toolstack/pvl.bash")
-	[ "$offered" = $'block-attach block-detach block-list\n--no-monitor' ] || fail "completion offers: $offered"
+	got=$(PATH=$tmp/bin:$PATH bash -c '. "$1"; COMP_LINE=$2 COMP_POINT=${#2}; _pvl_complete; echo "${COMPREPLY[*]}"' \
+		- "$srcdir/toolstack/pvl.bash" "$line")
+	[ "$got" = "$*" ] || fail "completion of \"$line\" offers: $got"
+}
+offers 'pvl block-' block-attach block-detach block-list
+offers 'pvl create --no' --no-monitor
+offers 'pvl --quiet trigger g n' nmi
+offers 'pvl wait g ' created connected shutdown gone
+offers 'pvl backend u' upgrade
+offers 'pvl device ' show
+offers 'pvl --host ' xen local
+(cd "$tmp" && offers 'pvl backend upgrade bi' bin && exit $failed) || failed=1
+if command -v zsh >/dev/null; then
+	zsh -n "$srcdir/toolstack/pvl.zsh" || fail "pvl.zsh"
 fi
+# --json lists the same commands
+[ "$("$pvl" --json-lines help | sed -n 's/^{"name":"\([a-z-]*\)".*/\1/p')" = "$("$pvl" help --list)" ] || fail "help --json-lines"
 [ $failed -ne 0 ] || echo "$nr commands and options, $(wc -l <"$tmp/a") keys: page and program agree"
 exit $failed

@@ -112,6 +112,28 @@ want 2 'at least 2 needed' block-attach g
 want 2 'Usage: pvl list' list --nonsense
 want 2 'not a number of seconds' --timeout soon list
 want 0 '"name": ?"g"' li g --json
+want 0 '^\{"name":"g",.*\}$' --json-lines list
+want 1 'host local has no such operation' vcpu-list
+want 1 '^\{"ok":false,"error":"host local has no such operation"\}$' save g "$dir/saved" --json-lines
+want 2 'not a size' mem-set g 12q
+
+# wait, device, top, and what the shells ask for
+want 0 '"state": ?"connected"' --json wait g connected
+want 1 'no domain "later" yet' --timeout 1 wait later created
+want 0 '' wait later gone
+want 1 'no domain "later"' wait later shutdown
+want 2 'is not created' wait g happy
+want 0 '^ +ring-ref0? +[0-9]+$' device show g xvda
+want 0 '^counters:$' device show g 51712
+want 0 '"back": ?\{' --json device show g xvdb
+want 1 'no device "xvdq": a disk is xvda' device show g xvdq
+want 0 '^g +[0-9]+ [rb-]{2}---- .* 2 +[0-9]+ +[0-9]+$' top -b -d 1 -i 1
+want 0 '"cpu_percent": ?[0-9.]+' --json top -d 1
+[ "$(p --json-lines top -d 1 -i 2 | grep -c '^{"name":"g",.*"vbds":2')" = 2 ] || { echo "FAIL: top -i 2"; failed=1; }
+[ "$(p --json-lines stats -w 1 --count 2 g | grep -c '"vdev":"xvda"')" = 2 ] || { echo "FAIL: stats -w"; failed=1; }
+want 2 'goes with --watch' stats --count 2
+[ "$(p help --complete -- block-detach g x | xargs)" = "xvda xvdb" ] || { echo "FAIL: completion of disks"; failed=1; }
+[ "$(p help --complete -- pause '' | xargs)" = "Domain-0 g" ] || { echo "FAIL: completion of domains"; failed=1; }
 
 # rename
 want 1 'not a domain name' rename g 'a b'
@@ -140,7 +162,10 @@ want 0 '' block-detach g xvdc --timeout 5
 want 0 '"front_state": ?"Connected"' --json block-attach g "vdev=xvdc,target=$dir/c.img"
 want 0 '' block-detach g xvdc
 # what no driver connects to is taken away
+p wait idle created >waited 2>&1 &
+waiter=$!
 want 0 'created' create /dev/null name=idle memory=4 'guest=sleep 1000'
+wait $waiter || { echo "FAIL: wait idle created: $(cat waited)"; failed=1; }
 want 1 'not connected after 1000 ms.*taken away' --timeout 1 block-attach idle "vdev=xvdc,target=$dir/c.img"
 want 1 'has no disk "xvdc"' block-detach idle xvdc
 [ -z "$(p block-list --names idle)" ] || { echo "FAIL: xvdc is left"; failed=1; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* stats: pvbackd's counters, one line a device; disks and NICs each in a table. */
 #include "config.h"
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,6 +119,12 @@ static struct json_object *nic_row(struct json_object *dev)
 	return row;
 }
 
+struct json_object *stats_row(struct json_object *dev, bool *nic)
+{
+	*nic = is_nic(dev);
+	return *nic ? nic_row(dev) : sum_row(dev);
+}
+
 static int show_nics(struct json_object *rows)
 {
 	static const struct out_col cols[] = {
@@ -150,9 +157,10 @@ static int show(struct pvl *p, struct json_object *devices)
 	rows = out_arr();
 	nics = out_arr();
 	for (size_t i = 0; i < json_object_array_length(devices); i++) {
-		struct json_object *dev = json_object_array_get_idx(devices, i);
+		bool nic;
+		struct json_object *row = stats_row(json_object_array_get_idx(devices, i), &nic);
 
-		json_object_array_add(is_nic(dev) ? nics : rows, is_nic(dev) ? nic_row(dev) : sum_row(dev));
+		json_object_array_add(nic ? nics : rows, row);
 	}
 	if (json_object_array_length(rows) || !json_object_array_length(nics))
 		rc = out_table(rows, cols, sizeof(cols) / sizeof(cols[0]), true);
@@ -163,7 +171,7 @@ static int show(struct pvl *p, struct json_object *devices)
 	return rc ? PVL_FAIL : PVL_OK;
 }
 
-int cmd_stats(struct pvl *p)
+static int one_round(struct pvl *p)
 {
 	struct json_object *req = out_obj(), *reply, *devices;
 	int rc;
@@ -181,9 +189,27 @@ int cmd_stats(struct pvl *p)
 	else if (p->argc && !json_object_array_length(devices))
 		rc = pvl_failf(p, "pvbackd serves no such device");
 	else if (p->json && !pvl_opt(p, "prometheus"))
-		rc = out_json(reply) ? PVL_FAIL : PVL_OK;
+		rc = out_json(p->lines ? devices : reply) ? PVL_FAIL : PVL_OK;
 	else
 		rc = show(p, devices);
 	json_object_put(reply);
+	return rc;
+}
+
+int cmd_stats(struct pvl *p)
+{
+	const char *every = pvl_opt_arg(p, "watch"), *count = pvl_opt_arg(p, "count");
+	uint64_t s = 0, n = every ? UINT64_MAX : 1;
+	int rc = PVL_OK;
+
+	if (every && pvb_parse_u64(every, 1, 86400, &s))
+		return pvl_usage(p, "--watch \"%s\" is not a number of seconds", every);
+	if (count && (!every || pvb_parse_u64(count, 1, UINT32_MAX, &n)))
+		return pvl_usage(p, "--count is a number, and goes with --watch");
+	for (uint64_t i = 0; i < n && !rc; i++) {
+		if (i)
+			poll(NULL, 0, (int)s * 1000);
+		rc = one_round(p);
+	}
 	return rc;
 }

@@ -106,6 +106,11 @@ int pvl_ask(struct pvl *p, struct json_object *request, struct json_object **rep
  * host: pvbackd outlives a broken toolstack.  0, or PVL_FAIL when reported. */
 int pvl_device(struct pvl *p, const char *domain, const char *device, struct json_object *request);
 
+/* A device of pvbackd's answer to "stats" as a row: queues added up.  *nic: which of the two kinds. */
+struct json_object *stats_row(struct json_object *dev, bool *nic);
+/* Print what may stand in place of the last argument, one a line, "<files>" for names of files. */
+int pvl_complete(struct pvl *p);
+
 /* The whole program; its exit status. */
 int pvl_main(int argc, char **argv);
 
@@ -152,6 +157,9 @@ int cmd_network_list(struct pvl *p);
 int cmd_stats(struct pvl *p);
 int cmd_backend(struct pvl *p);
 int cmd_doctor(struct pvl *p);
+int cmd_top(struct pvl *p);
+int cmd_wait(struct pvl *p);
+int cmd_device(struct pvl *p);
 int cmd_help(struct pvl *p);
 
 #endif

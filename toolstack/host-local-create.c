@@ -352,6 +352,7 @@ static int one_life(struct monitor *m, struct pvb_error *err)
 	static const char *const why[] = { "poweroff", "reboot", "suspend", "crash" };
 	enum pvb_local_reason reason;
 	enum local_action action;
+	struct json_object *fields;
 	struct local_cfg lc;
 	int rc = wait_guest(m, &reason, err);
 
@@ -363,6 +364,11 @@ static int one_life(struct monitor *m, struct pvb_error *err)
 		return rc;
 	action = action_for(&lc, reason);
 	pvl_note(m->h->p, "domain %u: %s: %s", m->domid, why[reason & 3], local_action_word[action]);
+	fields = out_obj();
+	out_int(fields, "domid", m->domid);
+	out_str(fields, "reason", why[reason & 3]);
+	out_str(fields, "what", local_action_word[action]);
+	pvl_event(m->h->p, "monitor", fields);
 	if (action == LOCAL_RESTART)
 		rc = start_again(m, &lc, err);
 	else if (action == LOCAL_DESTROY)

@@ -316,11 +316,16 @@ static void note(struct monitor *m, const char *what)
 {
 	char when[32] = "";
 	time_t now = time(NULL);
+	struct json_object *fields;
 	struct tm tm;
 
 	if (gmtime_r(&now, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	pvl_note(m->h->p, "%s domain %u: %s", when, m->domid, what);
+	fields = out_obj();
+	out_int(fields, "domid", m->domid);
+	out_str(fields, "what", what);
+	pvl_event(m->h->p, "monitor", fields);
 }
 
 static int watch(struct monitor *m, struct pvb_error *err)

@@ -133,7 +133,15 @@ static const struct opt network_list_opts[] = {
 };
 static const struct opt stats_opts[] = {
 	{ "prometheus", 0, NULL, "as Prometheus text" },
+	{ "watch", 'w', "SECONDS", "again and again" },
+	{ "count", 0, "NUMBER", "so many times" },
 	{ "socket", 0, "PATH", "pvbackd's control socket" },
+	{ 0 }
+};
+static const struct opt top_opts[] = {
+	{ "delay", 'd', "SECONDS", "time between two looks (3)" },
+	{ "iterations", 'i', "NUMBER", "so many looks" },
+	{ "batch", 'b', NULL, "do not clear the screen" },
 	{ 0 }
 };
 static const struct opt backend_opts[] = {
@@ -143,6 +151,7 @@ static const struct opt backend_opts[] = {
 static const struct opt help_opts[] = {
 	{ "list", 'l', NULL, "names of all commands, one a line" },
 	{ "options", 'o', NULL, "options of the command, one a line" },
+	{ "complete", 0, NULL, "what may be the last of the words after --" },
 	{ 0 }
 };
 
@@ -206,7 +215,7 @@ const struct cmd pvl_commands[] = {
 	{ "info", cmd_info, 0, 1, "[FIELD]", "describe the host", "With FIELD its bare value.", info_opts },
 	{ "block-attach", cmd_block_attach, 2, 32, "DOMAIN DISKSPEC...", "add a disk",
 	  "Succeeds when both ends are connected; otherwise the device is taken away again.", attach_opts },
-	{ "block-detach", cmd_block_detach, 2, 2, "DOMAIN DEVICE", "remove a disk",
+	{ "block-detach", cmd_block_detach, 2, 2, "DOMAIN DISK", "remove a disk",
 	  "A guest that does not let go in time keeps it, whole; --force takes it away.", NULL },
 	{ "block-list", cmd_block_list, 1, 64, "DOMAIN...", "list disks", NULL, block_list_opts },
 	{ "network-attach", cmd_network_attach, 1, 32, "DOMAIN [KEY=VALUE]...", "add a NIC",
@@ -216,6 +225,11 @@ const struct cmd pvl_commands[] = {
 	{ "stats", cmd_stats, 0, 2, "[DOMAIN [DEVICE]]", "counters of the disks and NICs that pvbackd serves",
 	  "DEVICE is a disk (xvda, 51712), or vifNUMBER for a NIC.",
 	  stats_opts },
+	{ "top", cmd_top, 0, 0, "", "show again and again what domains use", NULL, top_opts },
+	{ "wait", cmd_wait, 2, 2, "DOMAIN created|connected|shutdown|gone", "wait until something is so with a domain",
+	  "connected: all its disks and NICs are, at both ends.  --timeout limits it.", NULL },
+	{ "device", cmd_device, 3, 3, "show DOMAIN DEVICE", "show both ends of a device and its counters",
+	  "DEVICE is a disk (xvda, 51712), or vifNUMBER for a NIC.", NULL },
 	{ "backend", cmd_backend, 1, 5, "info|upgrade [PROGRAM]|resume DOMAIN DEVICE|refresh DOMAIN DISK|policy DOMAIN DISK CLASS POLICY",
 	  "talk to pvbackd",
 	  "upgrade lets PROGRAM, or what is installed now, take over from the running pvbackd; guests see a pause.  "
@@ -225,7 +239,7 @@ const struct cmd pvl_commands[] = {
 	  backend_opts },
 	{ "doctor", cmd_doctor, 0, 0, "", "look for what is wrong with this host's devices",
 	  "Changes nothing.  Exit status 0: all well; 1: there are findings.", NULL },
-	{ "help", cmd_help, 0, 1, "[COMMAND]", "list commands, or explain one", NULL, help_opts },
+	{ "help", cmd_help, 0, 64, "[COMMAND]", "list commands, or explain one", NULL, help_opts },
 	{ 0 }
 };
 
@@ -492,10 +506,49 @@ static const struct cmd *find_command(const char *name)
 	return NULL;
 }
 
+static void help_row(struct json_object *rows, const struct cmd *c)
+{
+	struct json_object *row = out_obj(), *options = out_arr();
+
+	out_str(row, "name", c->name);
+	out_str(row, "arguments", c->args);
+	out_str(row, "help", c->help);
+	out_str(row, "more", c->more);
+	for (const struct opt *o = c->opts; o && o->name; o++) {
+		struct json_object *option = out_obj();
+		char letter[2] = { o->letter, '\0' };
+
+		out_str(option, "name", o->name);
+		out_str(option, "letter", *letter ? letter : NULL);
+		out_str(option, "argument", o->arg);
+		out_str(option, "help", o->help);
+		json_object_array_add(options, option);
+	}
+	json_object_object_add(row, "options", options);
+	json_object_array_add(rows, row);
+}
+
+static int help_json(const struct cmd *cmd)
+{
+	struct json_object *rows = out_arr();
+	int rc;
+
+	for (const struct cmd *c = pvl_commands; c->name; c++)
+		if (!cmd || c == cmd)
+			help_row(rows, c);
+	rc = out_json(rows);
+	json_object_put(rows);
+	return rc ? PVL_FAIL : PVL_OK;
+}
+
 int cmd_help(struct pvl *p)
 {
 	const struct cmd *cmd = NULL;
 
+	if (pvl_opt(p, "complete"))
+		return pvl_complete(p);
+	if (p->argc > 1)
+		return pvl_usage(p, "one command at a time");
 	if (p->argc && !(cmd = find_command(p->argv[0])))
 		return PVL_FAIL;
 	if (pvl_opt(p, "list")) {
@@ -511,6 +564,8 @@ int cmd_help(struct pvl *p)
 				printf("--%s\n", o->name);
 		return out_flush() ? PVL_FAIL : PVL_OK;
 	}
+	if (p->json)
+		return help_json(cmd);
 	return cmd ? help_command(cmd) : help_all(stdout);
 }
 
