@@ -371,7 +371,7 @@ static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bo
 		   xen_wait(h, &how, libxl_retrieve_domain_configuration(h->ctx, domid, dc, &how), -1);
 	if (rc)
 		return cfg ? rc : xen_err(h, err, rc, "configuration of domain %u", domid);
-	if (libxl_defbool_val(dc->b_info.disable_migrate))
+	if (!libxl_defbool_is_default(dc->b_info.disable_migrate) && libxl_defbool_val(dc->b_info.disable_migrate))
 		return pvb_err(err, -EPERM, "domain %u was created with nomigrate", domid);
 	dc->c_info.domid = keep_domid ? domid : INVALID_DOMID;
 	return 0;

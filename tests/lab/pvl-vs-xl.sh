@@ -25,8 +25,11 @@ vcpu-set vs 0|status|wrong usage
 vcpu-set vs x|status|wrong usage
 trigger vs nosuch|status|xl succeeds
 sysrq vs hh|status|wrong usage
-create /run/lab/cfg/vs.cfg kernel="/nokernel"|status|xl exits with the number of libxl
-create /run/lab/cfg/vs.cfg memroy=64|status|xl ignores keys that nobody knows
+create /run/lab/cfg/vs.cfg|status|xl exits with the number that libxl gave
+create /nosuch|status|as above
+create /run/lab/cfg/vs.cfg kernel="/nokernel" name="other"|status|as above
+create /run/lab/cfg/vs.cfg kernel="/nokernel"|status|as above
+config-update vs /nosuch|status|as above
 '
 
 failed=0 nr=0 seen=""
@@ -45,11 +48,12 @@ compare() { # CASE WHAT FILE-OF-XL FILE-OF-PVL
 # what of a table may change from one call to the next: times, what runs just now, memory in use
 steady() {
 	tr -s ' \t' ' ' | sed -E 's/ $//; s/[0-9]+\.[0-9]( |$)/T\1/g; s/ [r-][b-](-{4}|p-{3})( |$)/ F\1\2/; s/ ([0-9]+|-) [r-][b-]- T/ S T/
-		s/[0-9]+:[0-9]{2}(:[0-9]{2})?/U/g; s/^(free_memory|outstanding_claims) : .*/\1/'
+		s/[0-9]+:[0-9]{2}(:[0-9]{2})?/U/g; s/^(free_memory|outstanding_claims) : .*/\1/; /^ *$/d'
 }
 run() { # TOOL COMMAND...: /tmp/TOOL.out, /tmp/TOOL.status
 	local tool=$1 rc=0
 	shift
+	echo "   $tool $*"
 	$tool "$@" >/tmp/$tool.raw 2>/tmp/$tool.err </dev/null || rc=$?
 	echo $rc >/tmp/$tool.status
 	steady </tmp/$tool.raw >/tmp/$tool.out
@@ -102,6 +106,8 @@ change() {
 	compare "$*" state /tmp/xl.state /tmp/pvl.state
 	[ "$(cat /tmp/pvl.status)" = 0 ] || fail "pvl $*: $(cat /tmp/pvl.err)"
 }
+# shellcheck disable=SC2317 # settled evaluates it
+has() { command xl list $g | awk 'NR == 2 { print $3 }'; } # MiB
 up() { rm -f /run/lab/$g.id; guest_up $g || exit 1; }
 
 cat >/etc/xen/scripts/vif-none <<-'END'
@@ -199,8 +205,8 @@ for step; do
 		xl unpause $g
 		change true "xl rename $id $g" -- rename $g other
 		change true "" -- sysrq $g h
-		change true "xl mem-set $g 96m" -- mem-set $g 80m
-		change true "xl mem-set $g 96" -- mem-set $g 81920k
+		change "[ \$(has) = 88 ]" "xl mem-set $g 96m; settled '[ \$(has) = 96 ]'" -- mem-set $g 88m
+		change "[ \$(has) = 88 ]" "xl mem-set $g 96; settled '[ \$(has) = 96 ]'" -- mem-set $g 90112k
 		change true "xl mem-max $g 96m" -- mem-max $g 128
 		change "[ \$(xl vcpu-list $g | grep -c -- --p) = 1 ]" \
 			"xl vcpu-set $g 2; settled \"! xl vcpu-list $g | grep -q -- --p\"" -- vcpu-set $g 1
