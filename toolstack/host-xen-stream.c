@@ -2,8 +2,7 @@
 /* Domains as streams: save, restore, migrate.  xl's file format and xl's words between sender and receiver, so that either
  * tool reads what the other wrote.
  *
- * File     32 bytes of magic; four numbers in the writer's byte order: 0x01020304, flags a reader must know, flags it may
- *          know, bytes that follow; these are a length and the configuration.  Then libxl's stream.
+ * File     The header of savefile.h, then libxl's stream.
  * Promise  At any failure one guest runs, and never two.  The domain is suspended and not destroyed until the file is
  *          on disk or the receiver runs it.  Who works on a suspended domain says so in its directory; a monitor that
  *          finds this process dead lets the domain go on (xen_stream_orphaned()).
@@ -26,12 +25,12 @@
 #include "host-xen.h"
 #include "loop.h"
 #include "output.h"
+#include "savefile.h"
 
 #define INCOMING "--incoming"
 #define AWAY     "--migratedaway"
 #define ANSWER_MS 120000 /* from the end of the stream to the receiver's word */
 
-static const char magic[32] = { "Xen saved domain, xl format\n \0 \r" };
 static const char banner[] = "xl migration receiver ready, send binary domain data.\n";
 static const char ready[] = "domain received, ready to unpause";
 static const char go[] = "domain is yours, you are cleared to unpause";
@@ -39,68 +38,14 @@ static const char report[] = "my copy unpause results are as follows";
 /* the banner goes without the NUL at its end, the others with it */
 #define LEN_BANNER (sizeof(banner) - 1)
 
-#define BYTE_ORDER_MARK 0x01020304u
-#define FLAG_JSON   0x1u /* the configuration is libxl's JSON, not an xl.cfg */
-#define FLAG_STREAM 0x2u /* libxl's stream is of version 2 */
-#define MAX_CONFIG  (4u << 20)
 
-struct header {
-	char magic[32];
-	uint32_t order, must, may, len;
-};
-_Static_assert(sizeof(struct header) == 48, "xl's header has 48 bytes");
-
-/* --- bytes ------------------------------------------------------------------------------------------- */
-
-static int put(int fd, const void *data, size_t len)
-{
-	const char *p = data;
-
-	while (len) {
-		ssize_t n = write(fd, p, len);
-
-		if (n < 0 && errno == EINTR && !xen_stop)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* -EPIPE: it ended before that many bytes. */
-static int get(int fd, void *data, size_t len, int timeout_ms)
-{
-	uint64_t end = pvb_now_ms() + (timeout_ms < 0 ? 0 : (uint64_t)timeout_ms);
-	char *p = data;
-
-	while (len) {
-		struct pollfd pfd = { .fd = fd, .events = POLLIN };
-		uint64_t now = pvb_now_ms();
-		ssize_t n;
-		int r = poll(&pfd, 1, timeout_ms < 0 ? -1 : now < end ? (int)(end - now) : 0);
-
-		if (xen_stop)
-			return -EINTR;
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			return r < 0 ? -errno : -ETIMEDOUT;
-		n = read(fd, p, len);
-		if (n <= 0)
-			return n < 0 ? -errno : -EPIPE;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
+/* --- words between sender and receiver ---------------------------------------------------------------- */
 
 /* One of the fixed texts, from the other side. */
 static int hear(int fd, const char *text, size_t len, int timeout_ms, const char *what, struct pvb_error *err)
 {
 	char buf[80];
-	int rc = get(fd, buf, len, timeout_ms);
+	int rc = savefile_get(fd, buf, len, timeout_ms, &xen_stop);
 
 	if (rc)
 		return pvb_err(err, rc, "%s: %s", what, rc == -EPIPE ? "the other side has ended" :
@@ -108,69 +53,19 @@ static int hear(int fd, const char *text, size_t len, int timeout_ms, const char
 	return memcmp(buf, text, len) ? pvb_err(err, -EPROTO, "%s: the other side says something else: %.40s", what, buf) : 0;
 }
 
-/* --- header ------------------------------------------------------------------------------------------ */
+/* --- configuration ----------------------------------------------------------------------------------- */
 
-static int put_header(int fd, const libxl_domain_config *dc, struct pvb_error *err)
+static int put_config(int fd, const libxl_domain_config *dc, struct pvb_error *err)
 {
-	struct header hd = { .order = BYTE_ORDER_MARK, .must = FLAG_JSON | FLAG_STREAM };
 	char *text = libxl_domain_config_to_json(NULL, (libxl_domain_config *)dc);
-	uint32_t len = text ? (uint32_t)strlen(text) + 1 : 0;
-	int rc;
+	int rc = text ? savefile_put_header(fd, text, err) : pvb_err(err, -ENOMEM, "the configuration: out of memory");
 
-	if (!text)
-		return pvb_err(err, -ENOMEM, "the configuration: out of memory");
-	memcpy(hd.magic, magic, sizeof(magic));
-	hd.len = len + (uint32_t)sizeof(len);
-	rc = put(fd, &hd, sizeof(hd));
-	if (!rc)
-		rc = put(fd, &len, sizeof(len));
-	if (!rc)
-		rc = put(fd, text, len);
 	free(text);
-	return rc ? pvb_err(err, rc, "writing the header: %s", strerror(-rc)) : 0;
-}
-
-/* The numbers of the header; *text gets the configuration, with a NUL behind it, or NULL when there is none. */
-static int get_header(int fd, struct header *hd, char **text, struct pvb_error *err)
-{
-	uint32_t len;
-	int rc = get(fd, hd, sizeof(*hd), -1);
-	char *buf;
-
-	if (rc == -EPIPE || (!rc && memcmp(hd->magic, magic, sizeof(magic))))
-		return pvb_err(err, -EINVAL, "this is not a saved domain of xl or pvl");
-	if (rc)
-		return pvb_err(err, rc, "reading the header: %s", strerror(-rc));
-	if (hd->order != BYTE_ORDER_MARK)
-		return pvb_err(err, -EINVAL, "saved on a machine of another byte order");
-	if (hd->must & ~(FLAG_JSON | FLAG_STREAM))
-		return pvb_err(err, -EOPNOTSUPP, "it has flags 0x%x that this pvl does not know", hd->must);
-	if (hd->len > MAX_CONFIG || (hd->len && hd->len < sizeof(len)))
-		return pvb_err(err, -EINVAL, "a configuration of %u bytes can not be", hd->len);
-	*text = NULL;
-	if (!hd->len)
-		return 0;
-	buf = calloc(1, (size_t)hd->len + 1);
-	if (!buf)
-		return pvb_err(err, -ENOMEM, "the configuration: out of memory");
-	rc = get(fd, buf, hd->len, -1);
-	memcpy(&len, buf, sizeof(len));
-	if (rc)
-		rc = pvb_err(err, rc, "reading the configuration: %s", rc == -EPIPE ? "the file ends in it" : strerror(-rc));
-	else if (len > hd->len - sizeof(len))
-		rc = pvb_err(err, -EINVAL, "a configuration of %u bytes in %u bytes can not be", len, hd->len);
-	if (rc) {
-		free(buf);
-		return rc;
-	}
-	memmove(buf, buf + sizeof(len), len);
-	buf[len] = '\0';
-	*text = buf;
-	return 0;
+	return rc;
 }
 
 /* What the domain is to be: from cfg, or as it was. */
-static int get_config(struct host *h, const struct header *hd, const char *text, struct cfg *cfg, libxl_domain_config *dc,
+static int get_config(struct host *h, const struct savefile *f, struct cfg *cfg, libxl_domain_config *dc,
 		      struct pvb_error *err)
 {
 	struct cfg *old = NULL;
@@ -178,12 +73,12 @@ static int get_config(struct host *h, const struct header *hd, const char *text,
 
 	if (cfg)
 		return xen_config_fill(h->p, h, &h->conf, cfg, dc, err);
-	if (!text)
+	if (!f->config)
 		return pvb_err(err, -EINVAL, "there is no configuration in it; give one");
-	if (hd->must & FLAG_JSON)
-		return libxl_domain_config_from_json(h->ctx, dc, text) ?
+	if (f->json)
+		return libxl_domain_config_from_json(h->ctx, dc, f->config) ?
 			       pvb_err(err, -EINVAL, "its configuration can not be read by this libxl") : 0;
-	rc = cfg_from_text(&old, "saved configuration", text, strlen(text), err);
+	rc = cfg_from_text(&old, "saved configuration", f->config, strlen(f->config), err);
 	if (!rc)
 		rc = xen_config_fill(h->p, h, &h->conf, old, dc, err);
 	cfg_free(old);
@@ -426,7 +321,7 @@ int xen_save(struct host *h, uint32_t domid, const struct save_opts *o, struct p
 	rc = may_leave(h, domid, &dc, o->keep_domid, o->cfg, err);
 	if (!rc && !h->p->dry_run) {
 		fd = open_out(o->file, part, sizeof(part), err);
-		rc = fd < 0 ? fd : put_header(fd, &dc, err);
+		rc = fd < 0 ? fd : put_config(fd, &dc, err);
 	}
 	libxl_domain_config_dispose(&dc);
 	if (rc || fd < 0)
@@ -468,39 +363,33 @@ out:
 
 /* --- restore ----------------------------------------------------------------------------------------- */
 
-static uint32_t stream_version(const struct header *hd)
-{
-	return hd->must & FLAG_STREAM ? 2 : 1;
-}
-
 int xen_restore(struct host *h, const char *file, struct cfg *cfg, const struct create_opts *o, uint32_t *domid,
 		struct json_object **plan, struct pvb_error *err)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC), rc;
 	struct xen_stream from = { .fd = fd };
 	libxl_domain_config dc;
-	struct header hd;
-	char *text = NULL;
+	struct savefile f = { 0 };
 
 	if (fd < 0)
 		return pvb_err(err, -errno, "%s: %s", file, strerror(errno));
 	libxl_domain_config_init(&dc);
-	rc = get_header(fd, &hd, &text, err);
+	rc = savefile_get_header(fd, &f, err);
 	if (!rc)
-		rc = get_config(h, &hd, text, cfg, &dc, err);
+		rc = get_config(h, &f, cfg, &dc, err);
 	if (rc) {
 		rc = pvb_err_prefix(err, rc, "%s", file);
 	} else {
 		*plan = xen_config_json(h, &dc, -1);
 	}
-	from.version = rc ? 0 : stream_version(&hd);
+	from.version = f.stream_version;
 	if (!rc && !h->p->dry_run) {
 		h->log.show = true;
 		rc = xen_bring_up(h, &dc, &from, o, domid, err);
 		h->log.show = false;
 	}
 	libxl_domain_config_dispose(&dc);
-	free(text);
+	free(f.config);
 	close(fd);
 	return rc;
 }
@@ -575,7 +464,7 @@ static int settle(struct host *h, const struct migrate_opts *o, const char *uuid
 		return pvb_err(err, -ENOMEM, "out of memory");
 	rc = start_link(command, &l, err);
 	if (!rc) {
-		rc = get(l.from, &word, 1, pvl_timeout(h->p, ANSWER_MS));
+		rc = savefile_get(l.from, &word, 1, pvl_timeout(h->p, ANSWER_MS), &xen_stop);
 		end_link(&l);
 	}
 	free(command);
@@ -593,6 +482,16 @@ static int rename_to(struct host *h, uint32_t domid, const char *name, struct pv
 	return rc ? xen_err(h, err, rc, "renaming domain %u to %s", domid, name) : 0;
 }
 
+static void phase(struct host *h, uint32_t domid, const char *what)
+{
+	struct json_object *fields = out_obj();
+
+	pvl_debug(h->p, "%s", what);
+	out_int(fields, "domid", domid);
+	out_str(fields, "what", what);
+	pvl_event(h->p, "phase", fields);
+}
+
 /* Everything up to "go": at a failure the domain is ours and goes on here. */
 static int hand_over(struct host *h, uint32_t domid, const struct migrate_opts *o, libxl_domain_config *dc, struct link *l,
 		     struct pvb_error *err)
@@ -600,12 +499,16 @@ static int hand_over(struct host *h, uint32_t domid, const struct migrate_opts *
 	int rc = hear(l->from, banner, LEN_BANNER, h->p->timeout_ms, "starting the receiver", err);
 	char away[160];
 
-	if (!rc)
-		rc = put_header(l->to, dc, err);
+	if (!rc) {
+		phase(h, domid, "receiver started");
+		rc = put_config(l->to, dc, err);
+	}
 	if (!rc)
 		rc = send_stream(h, domid, l->to, (o->cold ? 0 : LIBXL_SUSPEND_LIVE) | (o->debug ? LIBXL_SUSPEND_DEBUG : 0), -1, err);
 	if (!rc)
 		rc = hear(l->from, ready, sizeof(ready), pvl_timeout(h->p, ANSWER_MS), "waiting for the receiver", err);
+	if (!rc)
+		phase(h, domid, "all sent and received");
 	snprintf(away, sizeof(away), "%.127s%s", dc->c_info.name, AWAY);
 	if (!rc)
 		rc = rename_to(h, domid, away, err);
@@ -620,7 +523,7 @@ static int outcome(struct host *h, const struct migrate_opts *o, const char *uui
 	int rc = hear(l->from, report, sizeof(report), pvl_timeout(h->p, ANSWER_MS), "waiting for the report", &why);
 
 	if (!rc)
-		rc = get(l->from, &status, 1, pvl_timeout(h->p, ANSWER_MS));
+		rc = savefile_get(l->from, &status, 1, pvl_timeout(h->p, ANSWER_MS), &xen_stop);
 	if (!rc && status)
 		rc = hear(l->from, go, sizeof(go), pvl_timeout(h->p, ANSWER_MS), "taking it back", &why);
 	if (!rc) {
@@ -668,7 +571,8 @@ int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, st
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	unmark(h, domid); /* from here on it must not go on by itself */
-	put(l.to, go, sizeof(go)); /* should that fail, outcome() will know */
+	savefile_put(l.to, go, sizeof(go)); /* should that fail, outcome() will know */
+	phase(h, domid, "handed over");
 	rc = outcome(h, o, uuid, &l, err);
 	if (rc < 0) {
 		rc = pvb_err(err, rc, "the link broke at the last step and the other host does not answer: domain %u stays "
@@ -704,20 +608,20 @@ int xen_receive(struct host *h, int in, int out, const struct create_opts *o, ui
 	struct xen_stream from = { .fd = in };
 	struct pvb_error why = { 0 };
 	libxl_domain_config dc;
-	char *text = NULL, *name = NULL, status;
-	struct header hd;
+	struct savefile f = { 0 };
+	char *name = NULL, status;
 	int rc;
 
 	libxl_domain_config_init(&dc);
-	rc = put(out, banner, LEN_BANNER);
-	rc = rc ? pvb_err(err, rc, "writing to the sender: %s", strerror(-rc)) : get_header(in, &hd, &text, err);
+	rc = savefile_put(out, banner, LEN_BANNER);
+	rc = rc ? pvb_err(err, rc, "writing to the sender: %s", strerror(-rc)) : savefile_get_header(in, &f, err);
 	if (!rc)
-		rc = get_config(h, &hd, text, NULL, &dc, err);
-	free(text);
+		rc = get_config(h, &f, NULL, &dc, err);
+	free(f.config);
 	if (rc)
 		goto out;
 	name = dc.c_info.name;
-	from.version = stream_version(&hd);
+	from.version = f.stream_version;
 	if (asprintf(&dc.c_info.name, "%.127s%s", name, INCOMING) < 0) {
 		dc.c_info.name = NULL;
 		rc = pvb_err(err, -ENOMEM, "out of memory");
@@ -727,7 +631,7 @@ int xen_receive(struct host *h, int in, int out, const struct create_opts *o, ui
 	if (rc)
 		goto out;
 	mark(h, *domid);
-	rc = put(out, ready, sizeof(ready));
+	rc = savefile_put(out, ready, sizeof(ready));
 	rc = rc ? pvb_err(err, rc, "the sender has ended") : hear(in, go, sizeof(go), -1, "waiting for the sender's word", err);
 	if (rc) { /* still the sender's */
 		xen_destroy(h, *domid, 30000, &why);
@@ -739,8 +643,8 @@ int xen_receive(struct host *h, int in, int out, const struct create_opts *o, ui
 	else
 		unmark(h, *domid);
 	status = rc ? 1 : 0;
-	if (put(out, report, sizeof(report)) == 0 && put(out, &status, 1) == 0 && rc)
-		put(out, go, sizeof(go));
+	if (savefile_put(out, report, sizeof(report)) == 0 && savefile_put(out, &status, 1) == 0 && rc)
+		savefile_put(out, go, sizeof(go));
 out:
 	free(name);
 	libxl_domain_config_dispose(&dc);
