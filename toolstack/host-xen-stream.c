@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -418,7 +419,6 @@ static int start_link(const char *command, struct link *l, struct pvb_error *err
 		dup2(to[0], 0);
 		dup2(from[1], 1);
 		signal(SIGPIPE, SIG_DFL);
-		setpgid(0, 0); /* Ctrl-C is ours to handle: the receiver sees its end of the link */
 		execl("/bin/sh", "sh", "-c", command, (char *)NULL);
 		_exit(127);
 	}
@@ -431,10 +431,18 @@ static int start_link(const char *command, struct link *l, struct pvb_error *err
 
 static void end_link(struct link *l)
 {
+	struct pollfd pfd = { .events = POLLIN };
+
 	if (l->to >= 0)
 		close(l->to);
 	if (l->from >= 0)
 		close(l->from);
+	pfd.fd = l->pid > 0 ? pidfd_open(l->pid, 0) : -1;
+	if (pfd.fd >= 0) { /* a receiver ends with its link, but anything may stand in its place */
+		if (poll(&pfd, 1, 10000) == 0)
+			kill(l->pid, SIGTERM);
+		close(pfd.fd);
+	}
 	while (l->pid > 0 && waitpid(l->pid, NULL, 0) < 0 && errno == EINTR)
 		;
 	*l = (struct link){ -1, -1, -1 };

@@ -72,19 +72,19 @@ for step; do
 		one "saved and paused"
 		wait_for monitored 5 || fail "its monitor is gone after save -c"
 
-		want 0 '' xl save $g /run/s
-		want 0 'restored' pvl restore /run/s
-		one "saved by xl, restored by pvl"
 		want 0 '' pvl save $g /run/s
 		want 0 '' xl restore /run/s
 		one "saved by pvl, restored by xl"
+		want 0 '' xl save $g /run/s
+		want 0 'restored' pvl restore /run/s
+		one "saved by xl, restored by pvl"
 		;;
 	migrate)
+		want 0 'migrated' pvl migrate --cold -s '' $g 'xl migrate-receive'
+		one "sent by pvl, received by xl"
 		want 0 'migrated' pvl migrate --cold -s '' $g 'pvl migrate-receive'
 		one "migrated by pvl"
 		monitored || fail "it has no monitor"
-		want 0 'migrated' pvl migrate --cold -s '' $g 'xl migrate-receive'
-		one "sent by pvl, received by xl"
 		;;
 	fail)
 		want 1 'runs on' pvl save $g /dev/full
@@ -121,7 +121,7 @@ for step; do
 		# shellcheck disable=SC2016 # for that shell
 		dying='case "$*" in *settle*) exec pvl migrate-receive "$@" ;; esac
 			exec 3<&0; mkfifo /run/p; pvl migrate-receive <&3 3<&- >/run/p & r=$!; exec 3<&-; exec 4</run/p; rm /run/p
-			head -c 87 <&4; kill -STOP $r; sleep 0; kill -KILL $r'
+			head -c 54 <&4; head -c 34 <&4 >/run/said; kill -KILL $r; wait $r; cat /run/said'
 		echo "$dying" >/run/dying
 		want 1 'asking again.*' pvl migrate --cold -s '' $g 'sh /run/dying'
 		one "the receiver dies before it starts the guest"
@@ -137,7 +137,7 @@ for step; do
 		sender=$!
 		exec 5</run/slow
 		head -c 1000000 <&5 >/dev/null
-		wait_for "pvl list $g | grep -q -- '--*s*s'" 20 "suspended"
+		wait_for "pvl list $g | grep -q -- '---ss-'" 20 "suspended"
 		kill -KILL $sender
 		exec 5<&-
 		rm /run/slow
