@@ -87,7 +87,7 @@ for step; do
 		monitored || fail "it has no monitor"
 		;;
 	fail)
-		want 1 'runs on' pvl save $g /dev/full
+		want 1 'No space left' pvl save $g /dev/full
 		one "disk full"
 		want 1 'nodir' pvl save $g /nodir/s
 		one "no directory"
