@@ -122,7 +122,7 @@ static int wait_online(struct host *h, uint32_t domid, unsigned nr, int timeout_
 		}
 		if (over || pvb_now_ms() >= end)
 			return pvb_err(err, -ETIMEDOUT, "domain %u has %u processors on line, not %u: its kernel has not done "
-				       "what it was asked", domid, online, nr);
+				       "what it was asked (some leave it to udev)", domid, online, nr);
 		poll(NULL, 0, 100);
 	}
 }

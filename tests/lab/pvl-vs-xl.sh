@@ -98,13 +98,15 @@ change() {
 	shift 3
 	for tool in xl pvl; do
 		run $tool "$@"
+		cp /tmp/$tool.status /tmp/$tool.did # the undoing may run more
+		cp /tmp/$tool.err /tmp/$tool.said
 		settled "$condition"
 		state >/tmp/$tool.state
 		eval "$undo"
 	done
-	compare "$*" status /tmp/xl.status /tmp/pvl.status
+	compare "$*" status /tmp/xl.did /tmp/pvl.did
 	compare "$*" state /tmp/xl.state /tmp/pvl.state
-	[ "$(cat /tmp/pvl.status)" = 0 ] || fail "pvl $*: $(cat /tmp/pvl.err)"
+	[ "$(cat /tmp/pvl.did)" = 0 ] || fail "pvl $*: $(cat /tmp/pvl.said)"
 }
 # shellcheck disable=SC2317 # settled evaluates it
 has() { command xl list $g | awk 'NR == 2 { print $3 }'; } # MiB
@@ -209,7 +211,8 @@ for step; do
 		change "[ \$(has) = 88 ]" "xl mem-set $g 96; settled '[ \$(has) = 96 ]'" -- mem-set $g 90112k
 		change true "xl mem-max $g 96m" -- mem-max $g 128
 		change "[ \$(xl vcpu-list $g | grep -c -- --p) = 1 ]" \
-			"xl vcpu-set $g 2; settled \"! xl vcpu-list $g | grep -q -- --p\"" -- vcpu-set $g 1
+			"xl vcpu-set $g 2; guest_exec $g 'echo 1 >/sys/devices/system/cpu/cpu1/online' # there is no udev in it
+			settled \"! xl vcpu-list $g | grep -q -- --p\"" -- vcpu-set $g 1
 		change true "xl vcpu-pin $g all all all" -- vcpu-pin $g all 1
 		change true "xl vcpu-pin $g all all all" -- vcpu-pin $g 1 - 0
 		change true "xl vcpu-pin $g all all all" -- vcpu-pin $g 0 0-1,^1 all
