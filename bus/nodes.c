@@ -189,6 +189,27 @@ const struct pvb_key pvb_vif_queue[VIF_Q_NR] = {
 	[VIF_Q_RX_POOL_SIZE]  = POOL("rx-pool-size", "pages in that list"),
 };
 
+const struct pvb_key pvb_con_back[CON_B_NR] = {
+	[CON_B_FRONTEND]      = STR("frontend", PVB_BY_TOOL, PATH_MAX_, "directory of the console in the guest's"),
+	[CON_B_FRONTEND_ID]   = U32("frontend-id", PVB_BY_TOOL, 0, DOMID_MAX, 0, "domain", "domain of the console"),
+	[CON_B_ONLINE]        = BOOL("online", PVB_BY_TOOL, 0, "1"),
+	[CON_B_STATE]         = U32("state", PVB_BY_TOOL, 0, 8, 0, NULL, "1, and stays so: this console has no states"),
+	[CON_B_PROTOCOL]      = STR("protocol", PVB_BY_TOOL, 64, "vt100"),
+	[CON_B_SERVE]         = TOOL_OURS("serve", 1023, "where the console is served, see pvbus-console(7); may change at any time"),
+	[CON_B_ERROR]         = OURS("error", 1024, "why the console is not served, or not everywhere"),
+};
+
+const struct pvb_key pvb_con_front[CON_F_NR] = {
+	[CON_F_BACKEND]       = STR("backend", PVB_BY_TOOL, PATH_MAX_, "directory of the back end"),
+	[CON_F_LIMIT]         = U64("limit", PVB_BY_TOOL, 0, UINT32_MAX, 0, "bytes", "what xenconsoled keeps; pvbackd keeps 256 KiB"),
+	[CON_F_TYPE]          = STR("type", PVB_BY_TOOL, 64, "xenconsoled for the consoles that xenconsoled or pvbackd serve, ioemu for QEMU's"),
+	[CON_F_OUTPUT]        = STR("output", PVB_BY_TOOL, PATH_MAX_, "pty"),
+	[CON_F_TTY]           = STR("tty", PVB_BY_BACK, PATH_MAX_, "the pseudo-terminal; empty while there is none"),
+	[CON_F_PORT]          = U32("port", PVB_BY_TOOL, 1, INT32_MAX, 0, "port", "the guest's event channel"),
+	[CON_F_RING_REF]      = U64("ring-ref", PVB_BY_TOOL, 0, INT64_MAX, 0, "frame",
+				    "the guest's page by its number in the machine; pvbackd maps grant 0, which Xen keeps for it"),
+};
+
 /* What a value must look like, for error texts and the man page. */
 static void describe(const struct pvb_key *key, char *buf, size_t len)
 {

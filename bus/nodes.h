@@ -7,7 +7,8 @@
  * A reader gives a table and gets an array of values indexed by the table's enum; each value says
  * whether it was there.  A key that is there but not what its type and range say is an error that names
  * path, value and range.
- * Source   xen/include/public/io/blkif.h for vbd, netif.h for vif; libxl for what the toolstack writes.
+ * Source   xen/include/public/io/blkif.h for vbd, netif.h for vif, console.h for the console; libxl for what the toolstack
+ *          writes.
  */
 #include <stddef.h>
 #include "store.h"
@@ -93,6 +94,16 @@ enum pvb_vif_queue {
 	VIF_Q_TX_POOL_REF, VIF_Q_TX_POOL_SIZE, VIF_Q_RX_POOL_REF, VIF_Q_RX_POOL_SIZE, VIF_Q_NR,
 };
 extern const struct pvb_key pvb_vif_queue[VIF_Q_NR];
+
+/* console: the primary one, which has no states; both directories are the toolstack's. */
+enum pvb_con_back {
+	CON_B_FRONTEND, CON_B_FRONTEND_ID, CON_B_ONLINE, CON_B_STATE, CON_B_PROTOCOL, CON_B_SERVE, CON_B_ERROR, CON_B_NR,
+};
+extern const struct pvb_key pvb_con_back[CON_B_NR];
+enum pvb_con_front {
+	CON_F_BACKEND, CON_F_LIMIT, CON_F_TYPE, CON_F_OUTPUT, CON_F_TTY, CON_F_PORT, CON_F_RING_REF, CON_F_NR,
+};
+extern const struct pvb_key pvb_con_front[CON_F_NR];
 
 /* Read all keys of a table below dir.  Missing keys are not an error here.  values[nr] is filled
  * completely on success and empty on failure; free with pvb_nodes_free(). */

@@ -14,6 +14,8 @@ static const struct { const char *mark; const struct pvb_key *table; unsigned nr
 	{ "@vif-back@\n", pvb_vif_back, VIF_B_NR },
 	{ "@vif-front@\n", pvb_vif_front, VIF_F_NR },
 	{ "@vif-queue@\n", pvb_vif_queue, VIF_Q_NR },
+	{ "@con-back@\n", pvb_con_back, CON_B_NR },
+	{ "@con-front@\n", pvb_con_front, CON_F_NR },
 };
 #define NR_TABLES (sizeof(tables) / sizeof(tables[0]))
 

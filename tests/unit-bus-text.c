@@ -139,6 +139,8 @@ static void test_tables(void **state)
 	check_table(pvb_vif_back, VIF_B_NR);
 	check_table(pvb_vif_front, VIF_F_NR);
 	check_table(pvb_vif_queue, VIF_Q_NR);
+	check_table(pvb_con_back, CON_B_NR);
+	check_table(pvb_con_front, CON_F_NR);
 	/* what absence means is what netif.h says */
 	assert_int_equal(pvb_vif_front[VIF_F_NUM_QUEUES].def, 1);
 	assert_int_equal(pvb_vif_front[VIF_F_TRUSTED].def, 1);
