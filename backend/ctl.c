@@ -6,6 +6,8 @@
  *   {"cmd":"check","path":BACKEND}            can this device's target or port be opened? (hotplug scripts)
  *   {"cmd":"refresh","domid":N,"devid":N}     look at the image's size now
  *   {"cmd":"resume","domid":N,"devid":N[,"class":"vif"]}      try held requests now; a parked device: go on
+ *   {"cmd":"consoles"[,"domid":N]}            the consoles that are served, with counters
+ *   {"cmd":"console","domid":N,"serve":TEXT}  serve one there (pvbus-console(7)); also what was parked
  *   {"cmd":"info"}                            version, process, since when, and where its journals are
  *   {"cmd":"upgrade","path":PROGRAM[,"force":true]}   stop, and become that program
  *   {"cmd":"policy","domid":N,"devid":N,"class":C,"policy":P}
@@ -18,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "console.h"
 #include "log.h"
 #include "net/packet.h"
 #include "nif-fields.h"
@@ -278,6 +281,7 @@ static char *about(struct supervisor *sup)
 		path[n - 10] = 0;
 	add_text(o, "program", path);
 	supervisor_path(sup, "journal", "pvbackd-journal", path, sizeof(path));
+	add_text(o, "consoles", sup->o.consoles);
 	add_text(o, "journal", sup->keep_fd < 0 ? NULL : path);
 	for (unsigned i = 0; sup->o.kinds[i]; i++)
 		json_object_array_add(kinds, json_object_new_string(sup->o.kinds[i]));
@@ -331,6 +335,18 @@ static char *command(struct supervisor *sup, struct json_object *req, enum ipc_t
 	return rc < 0 ? fail(strerror(-rc)) : ok(NULL, NULL);
 }
 
+static char *console(struct supervisor *sup, struct json_object *req)
+{
+	int64_t domid = number(req, "domid");
+	struct pvb_error err;
+
+	if (domid < 0 || domid > UINT32_MAX)
+		return fail("domid is missing");
+	if (console_serve(sup, (uint32_t)domid, text(req, "serve"), &err) < 0)
+		return fail(err.text);
+	return ok(consoles_json(sup, domid), "consoles");
+}
+
 static char *answer(void *arg, const char *line)
 {
 	struct supervisor *sup = arg;
@@ -353,12 +369,16 @@ static char *answer(void *arg, const char *line)
 		out = command(sup, req, IPC_RESUME);
 	else if (strcmp(cmd, "policy") == 0)
 		out = command(sup, req, IPC_POLICY);
+	else if (strcmp(cmd, "consoles") == 0)
+		out = ok(consoles_json(sup, number(req, "domid")), "consoles");
+	else if (strcmp(cmd, "console") == 0)
+		out = console(sup, req);
 	else if (strcmp(cmd, "info") == 0)
 		out = about(sup);
 	else if (strcmp(cmd, "upgrade") == 0)
 		out = upgrade(sup, req);
 	else
-		out = fail("cmd is stats, devices, check, refresh, resume, policy, info or upgrade");
+		out = fail("cmd is stats, devices, check, refresh, resume, policy, consoles, console, info or upgrade");
 	json_object_put(req);
 	return out;
 }

@@ -11,6 +11,7 @@
  */
 #include <stdint.h>
 #include "block/blkif.h"
+#include "console/setup.h"
 #include "net/netif.h"
 
 #define IPC_MAX_FDS (2 + PORT_MAX_FDS)
@@ -37,6 +38,15 @@ enum ipc_type {
 	IPC_RESIZED,        /* info */
 	IPC_STALLED,        /* num: 1 the guest takes nothing, 0 again something */
 	IPC_NR,
+	/* supervisor to the process that serves a console (console/worker.h) */
+	IPC_CON_START,      /* con.  fds: statistics memfd, then each end's that has one */
+	IPC_CON_GIVE,       /* devid: end, num: size, fd: what it asked for, or none */
+	/* and back */
+	IPC_CON_UP,         /* rc; text */
+	IPC_CON_BROKEN,     /* text: the guest broke the protocol */
+	IPC_CON_DIAL,       /* devid: end */
+	IPC_CON_ROTATE,     /* devid: end */
+	IPC_CON_LOG,        /* devid: end; text: it can not be written */
 };
 enum ipc_class { IPC_VBD, IPC_VIF, IPC_NR_CLASSES };
 
@@ -68,6 +78,7 @@ struct ipc_msg {
 		union ipc_connect connect;
 		struct disk_info info;
 		struct { uint32_t cls, policy; } policy;
+		struct con_setup con;
 		char text[240];
 	} u;
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "config.h"
 #include "bus/store.h"
+#include "console/worker.h"
 #include "keep.h"
 #include "log.h"
 #include "polling.h"
@@ -16,7 +17,7 @@
 #include "worker.h"
 
 enum { OPT_KIND = 256, OPT_CTL, OPT_METRICS, OPT_UID, OPT_NO_SANDBOX, OPT_MEMORY, OPT_QUEUES, OPT_ORDER, OPT_INDIRECT,
-       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_NICE, OPT_POLL, OPT_READY_FD,
+       OPT_PERSISTENT, OPT_NO_BARRIER, OPT_NIC_QUEUES, OPT_NICE, OPT_POLL, OPT_CONSOLES, OPT_READY_FD,
        OPT_CHECK };
 
 static const struct option options[] = {
@@ -35,6 +36,7 @@ static const struct option options[] = {
 	{ "max-nic-queues", required_argument, NULL, OPT_NIC_QUEUES },
 	{ "nice", required_argument, NULL, OPT_NICE },
 	{ "poll", required_argument, NULL, OPT_POLL },
+	{ "consoles", required_argument, NULL, OPT_CONSOLES },
 	{ "ready-fd", required_argument, NULL, OPT_READY_FD },
 	{ "check-journal", required_argument, NULL, OPT_CHECK },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -68,6 +70,8 @@ static const char help[] =
 	"      --nice N            workers' priority, -20..19 (default: -10, as far as we may)\n"
 	"      --poll USECS        longest look at rings before a worker sleeps (default: 50,\n"
 	"                          on a host with less than 4 CPUs 0: none)\n"
+	"      --consoles PLACES   serve the guests' consoles, too: in place of xenconsoled; PLACES as\n"
+	"                          'pty', 'unix=/run/pvbackd/%n' (pvbus-console(7))\n"
 	"      --ready-fd FD       close FD when serving\n"
 	"      --check-journal DIR only say whether this pvbackd could go on with what another has left\n"
 	"                          in DIR\n"
@@ -76,7 +80,8 @@ static const char help[] =
 	"  -h, --help              this text\n"
 	"  -V, --version           version\n"
 	"\n"
-	"See pvbackd(8); targets of disks are in pvbus-providers(7), ports of NICs in pvbus-ports(7).\n";
+	"See pvbackd(8); targets of disks are in pvbus-providers(7), ports of NICs in pvbus-ports(7),\n"
+	"consoles in pvbus-console(7).\n";
 
 static uint64_t number(const char *option, const char *text, uint64_t min, uint64_t max)
 {
@@ -112,6 +117,17 @@ static int run_worker(char **a)
 	};
 
 	return worker_main(&o);
+}
+
+/* pvbackd --console-worker SOCK DOMID HV UID SANDBOX: the same. */
+static int run_console(char **a)
+{
+	struct con_worker_options o = {
+		.sock = atoi(a[0]), .domid = (uint32_t)strtoul(a[1], NULL, 10), .hv = a[2],
+		.uid = (uint32_t)strtoul(a[3], NULL, 10), .sandbox = a[4][0] == '1',
+	};
+
+	return con_worker_main(&o);
 }
 
 static void add_kind(struct sup_options *o, unsigned *nr, const char *kind)
@@ -174,6 +190,10 @@ int main(int argc, char **argv)
 		log_init(level);
 		return run_worker(argv + 2);
 	}
+	if (argc == 7 && strcmp(argv[1], "--console-worker") == 0) {
+		log_init(level);
+		return run_console(argv + 2);
+	}
 	while ((c = getopt_long(argc, argv, "H:vqhV", options, NULL)) != -1) {
 		switch (c) {
 		case 'H':
@@ -227,6 +247,9 @@ int main(int argc, char **argv)
 			break;
 		case OPT_READY_FD:
 			o.ready_fd = (int)number("ready-fd", optarg, 0, 1 << 20);
+			break;
+		case OPT_CONSOLES:
+			o.consoles = optarg;
 			break;
 		case OPT_CHECK:
 			if (keep_check(optarg, &err) == 0)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "console.h"
 #include "nif-fields.h"
 #include "server.h"
 #include "stats.h"
@@ -192,6 +193,7 @@ static char *answer(void *arg, const char *line)
 	histogram(f, sup);
 	per_device(f, sup);
 	nics(f, sup);
+	consoles_metrics(f, sup);
 	if (fclose(f) != 0) {
 		free(text);
 		return NULL;

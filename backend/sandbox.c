@@ -32,6 +32,7 @@ static const int calls[] = {
 	SCMP_SYS(tgkill),                                                            /* abort() */
 	SCMP_SYS(getrandom), SCMP_SYS(close), SCMP_SYS(dup), SCMP_SYS(exit), SCMP_SYS(exit_group),
 	SCMP_SYS(sendmsg), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(recvfrom),  /* supervisor, fabric, NBD server */
+	SCMP_SYS(accept4),                                                           /* clients of a console */
 	SCMP_SYS(shutdown), SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
 };
 

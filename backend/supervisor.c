@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "console.h"
 #include "keep.h"
 #include "links.h"
 #include "log.h"
@@ -224,7 +225,8 @@ static void on_signal(void *arg, uint32_t events)
 			continue;
 		}
 		while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-			guest_reaped(sup, pid, status);
+			if (!console_reaped(sup, pid, status))
+				guest_reaped(sup, pid, status);
 	}
 }
 
@@ -368,6 +370,8 @@ static int start(struct supervisor *sup, struct pvb_error *err)
 	if (rc == 0)
 		rc = open_sockets(sup, err);
 	if (rc == 0)
+		rc = consoles_open(sup, err);
+	if (rc == 0)
 		rc = watch_store(sup, err);
 	return rc;
 }
@@ -397,6 +401,7 @@ int supervisor_main(const struct sup_options *o)
 	}
 	keep_close(&sup);     /* what is kept stays */
 	sup.stopping = false; /* nothing left to wait for */
+	consoles_close(&sup);
 	while (sup.devices)
 		device_free(sup.devices);
 	guests_free(&sup);

@@ -9,6 +9,7 @@
  *   vbd.c, vbd-nodes.c, lock.c   a disk (vbd.h)
  *   vif.c, vif-nodes.c           a NIC (vif.h)
  *   guest.c       worker processes, one a guest or a switch: start, messages, death
+ *   console.c, console-stats.c   consoles, each with a process of its own (console.h)
  *   ctl.c         the control socket; metrics.c the Prometheus one
  *
  * All of it is one thread and one loop; nothing waits.
@@ -37,6 +38,7 @@ struct sup_options {
 	bool persistent, barrier;
 	unsigned max_nic_queues;     /* offered */
 	int nice;                    /* of workers */
+	const char *consoles;        /* where consoles are served by default; NULL: they are not ours */
 	uint64_t poll_us;            /* longest look of a worker at its rings before it sleeps */
 	int ready_fd;                /* closed when serving; -1 */
 	char **argv;                 /* how we were started: so is who takes over */
@@ -79,6 +81,8 @@ struct supervisor {
 	uint32_t domid;
 	struct guest *guests;
 	struct device *devices;
+	struct console *consoles;
+	struct pvb_watch *console_watch;
 	struct server *ctl, *metrics;
 	struct pvb_source *signals;
 	int signal_fd;
