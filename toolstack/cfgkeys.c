@@ -25,6 +25,7 @@ const struct cfg_key cfg_keys[] = {
 	{ "on_soft_reset", X }, { "on_watchdog", X }, { "oos", X }, { "opengl", X }, { "p9", 0 }, { "pae", X },
 	{ "passthrough", X }, { "pci", X }, { "pci_msitranslate", X }, { "pci_permissive", X },
 	{ "pci_power_mgmt", X }, { "pci_seize", X }, { "period", 0 }, { "pool", X }, { "pvcalls", 0 },
+	{ "pvconsole", X },
 	{ "pvh", 0 }, { "pvshim", X }, { "pvshim_cmdline", X }, { "pvshim_extra", X }, { "pvshim_path", X },
 	{ "ramdisk", X }, { "rdm", 0 }, { "rdm_mem_boundary", 0 }, { "root", X }, { "rtc_timeoffset", X },
 	{ "sdl", X }, { "seclabel", 0 }, { "serial", X }, { "shadow_memory", X }, { "smbios_firmware", X },

@@ -49,6 +49,7 @@ int cmd_doctor(struct pvl *p)
 	doctor_kernel(&d);
 	if (p->host) {
 		doctor_daemon(&d);
+		doctor_consoles(&d);
 		doctor_store(&d);
 	}
 	nr = json_object_array_length(d.findings);

@@ -322,3 +322,68 @@ void doctor_daemon(struct doctor *d)
 		}
 	json_object_put(reply);
 }
+
+/* --- consoles ---------------------------------------------------------------------------------------- */
+
+static bool running(const char *proc, const char *name)
+{
+	DIR *dir = opendir(proc);
+	struct dirent *e;
+	bool found = false;
+
+	while (dir && !found && (e = readdir(dir))) {
+		char path[300], comm[32] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "%s/%s/comm", proc, e->d_name);
+		f = *e->d_name >= '0' && *e->d_name <= '9' ? fopen(path, "re") : NULL;
+		if (!f)
+			continue;
+		found = fgets(comm, sizeof(comm), f) && strncmp(comm, name, strlen(name)) == 0 && comm[strlen(name)] == '\n';
+		fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* An answer of pvbackd's, or NULL: doctor_daemon() has told why. */
+static struct json_object *ask(struct doctor *d, const char *cmd)
+{
+	struct json_object *req = out_obj(), *reply = NULL;
+	char buf[256];
+
+	out_str(req, "cmd", cmd);
+	return statscli_call(pvl_ctl(d->p, buf, sizeof(buf)), req, &reply, NULL) ? NULL : reply;
+}
+
+static void one_console(struct doctor *d, struct json_object *c)
+{
+	const char *error = text(c, "error"), *phase = text(c, "phase"), *dom = text(c, "domid");
+	char todo[160];
+
+	snprintf(todo, sizeof(todo), phase && strcmp(phase, "parked") == 0 ? "pvl console --serve pty %s, once the guest is to be trusted again" :
+		 "it is tried again by itself; pvl console --show %s", dom ? dom : "?");
+	if (error)
+		doctor_find(d, "console", "error", todo, "console of domain %s: %s", dom ? dom : "?", error);
+}
+
+void doctor_consoles(struct doctor *d)
+{
+	struct json_object *info = ask(d, "info"), *reply, *list;
+	const char *places = info && json_object_object_get_ex(info, "info", &list) ? text(list, "consoles") : NULL;
+	bool xenconsoled = running(d->proc, "xenconsoled");
+
+	if (d->xen && info && places && xenconsoled)
+		doctor_find(d, "console", "warning", "stop xenconsoled and keep it from starting, or leave --consoles away",
+			    "xenconsoled runs beside pvbackd --consoles: who is first has a guest's console");
+	if (d->xen && info && !places && !xenconsoled)
+		doctor_find(d, "console", "error", "start xenconsoled, or pvbackd --consoles pty",
+			    "nobody serves consoles: xl create gives a domain up that gets none within 10 s");
+	reply = places ? ask(d, "consoles") : NULL;
+	if (reply && json_object_object_get_ex(reply, "consoles", &list) && json_object_is_type(list, json_type_array))
+		for (size_t i = 0; i < json_object_array_length(list); i++)
+			one_console(d, json_object_array_get_idx(list, i));
+	json_object_put(reply);
+	json_object_put(info);
+}

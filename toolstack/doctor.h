@@ -7,6 +7,7 @@
  *          stuck    devices that have been closing, or never connected, while their domain runs
  *          kernel   (Xen) xen-blkback or xen-netback bound to or loaded beside pvbackd's devices; modules that are missing
  *          daemon   pvbackd not answering; alarms and errors it reports
+ *          console  (Xen) xenconsoled beside a pvbackd that serves consoles, or neither; what pvbackd says of one
  *          script   (Xen) the hotplug scripts block-pvbus and vif-pvbus missing or not executable
  *          network  a bridge that a NIC's configuration names and the host does not have; the TAP of a connected NIC gone
  */
@@ -28,4 +29,5 @@ void doctor_find(struct doctor *d, const char *check, const char *severity, cons
 void doctor_store(struct doctor *d);
 void doctor_kernel(struct doctor *d);
 void doctor_daemon(struct doctor *d);
+void doctor_consoles(struct doctor *d);
 #endif

@@ -333,10 +333,17 @@ static int local_rename(struct host *h, uint32_t domid, const char *name, struct
 	return rc ? pvb_err(err, rc, "renaming domain %u: %s", domid, strerror(-rc)) : 0;
 }
 
-static int local_console(struct host *h, uint32_t domid, const char *type, int num, struct pvb_error *err)
+/* A process guest has none by itself, but a program may be one that has. */
+static int local_console_tty(struct host *h, uint32_t domid, const char *type, int num, char **path, struct pvb_error *err)
 {
-	char *name = local_recorded(h, domid, "name");
-	int rc = pvb_err(err, -EOPNOTSUPP, "a process guest has no console; what it prints is in %s/log/%s.log "
+	char *name, node[64];
+	int rc;
+
+	snprintf(node, sizeof(node), "/local/domain/%u/console/tty", domid);
+	if (pvb_store_read(h->store, PVB_NO_TXN, node, path) == 0)
+		return 0;
+	name = local_recorded(h, domid, "name");
+	rc = pvb_err(err, -EOPNOTSUPP, "a process guest has no console; what it prints is in %s/log/%s.log "
 			 "(or use create --console)", h->dir, name ? name : "NAME");
 
 	free(name);
@@ -358,7 +365,7 @@ const struct host_ops host_local = {
 	.wait_end = local_wait_end,
 	.pause = local_pause,
 	.rename = local_rename,
-	.console = local_console,
+	.console_tty = local_console_tty,
 	.block_list = local_block_list,
 	.block_attach = local_block_attach,
 	.block_detach = local_block_detach,

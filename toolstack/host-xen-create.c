@@ -266,8 +266,8 @@ int xen_build_from(struct host *h, libxl_domain_config *dc, const struct xen_str
 	return rc ? rc : build(h, dc, from, false, NULL, domid, err);
 }
 
-int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const struct create_opts *o,
-		 uint32_t *domid, struct pvb_error *err)
+int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const char *console_text,
+		 const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
 {
 	pid_t console = 0;
 	int rc = check_served(h, dc, err);
@@ -275,7 +275,9 @@ int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_strea
 	if (!rc)
 		rc = build(h, dc, from, o->console, &console, domid, err);
 	if (!rc) {
-		rc = xen_let_go(h, *domid, dc->c_info.name, o, err);
+		rc = xen_console_serve(h, console_text, *domid, err);
+		if (!rc)
+			rc = xen_let_go(h, *domid, dc->c_info.name, o, err);
 		if (rc)
 			xen_destroy(h, *domid, 10000, NULL);
 	}
@@ -290,13 +292,16 @@ int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_strea
 
 int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
 {
+	char text[XEN_CONSOLE_TEXT];
 	libxl_domain_config dc;
 	int rc;
 
 	libxl_domain_config_init(&dc);
 	rc = xen_config_fill(h->p, h, &h->conf, cfg, &dc, err);
 	if (!rc)
-		rc = xen_bring_up(h, &dc, NULL, o, domid, err);
+		rc = xen_console_places(cfg, text, err);
+	if (!rc)
+		rc = xen_bring_up(h, &dc, NULL, text, o, domid, err);
 	libxl_domain_config_dispose(&dc);
 	return rc;
 }
@@ -310,6 +315,7 @@ struct monitor {
 	libxl_evgen_disk_eject **ejects;
 	int nr_ejects;
 	uint64_t since_ms;
+	char console[XEN_CONSOLE_TEXT]; /* where it is served */
 };
 
 static void note(struct monitor *m, const char *what)
@@ -427,6 +433,8 @@ static void take_update(struct monitor *m, libxl_domain_config *dc, struct pvb_e
 			updated.c_info.uuid = dc->c_info.uuid;
 		libxl_domain_config_dispose(dc);
 		*dc = updated;
+		if (xen_console_places(cfg, m->console, err))
+			note(m, err->text);
 	}
 	cfg_free(cfg);
 	free(text);
@@ -445,6 +453,8 @@ static int build_again(struct monitor *m, libxl_domain_config *dc, struct pvb_er
 	if (rc)
 		return rc;
 	m->domid = domid;
+	if (xen_console_serve(m->h, m->console, domid, err))
+		note(m, err->text); /* better a guest whose console is elsewhere than none */
 	rc = watch(m, err);
 	how = xen_op(m->h);
 	if (!rc) {
@@ -565,6 +575,7 @@ int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *
 	struct monitor m = { .h = h, .domid = domid };
 	int rc = watch(&m, err);
 
+	xen_console_kept(h, domid, m.console);
 	if (!rc && ready_fd >= 0) {
 		if (write(ready_fd, "+", 1) != 1)
 			rc = pvb_err(err, -EIO, "nobody waits for the monitor");

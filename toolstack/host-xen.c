@@ -594,19 +594,6 @@ static int xen_trigger(struct host *h, uint32_t domid, const char *name, uint32_
 	return rc ? xen_err(h, err, rc, "trigger %s to domain %u", name, domid) : 0;
 }
 
-static int xen_console(struct host *h, uint32_t domid, const char *type, int num, struct pvb_error *err)
-{
-	libxl_console_type t = LIBXL_CONSOLE_TYPE_PV;
-	int rc;
-
-	if (type && libxl_console_type_from_string(type, &t))
-		return pvb_err(err, -EINVAL, "console type \"%s\" is not pv, serial or vuart", type);
-	h->log.cause[0] = '\0';
-	rc = type || num >= 0 ? libxl_console_exec(h->ctx, domid, num < 0 ? 0 : num, t, -1) :
-				libxl_primary_console_exec(h->ctx, domid, -1);
-	return xen_err(h, err, rc ? rc : ERROR_FAIL, "console of domain %u", domid);
-}
-
 const struct host_ops host_xen = {
 	.name = "xen",
 	.open = xen_open,
@@ -624,7 +611,6 @@ const struct host_ops host_xen = {
 	.rename = xen_rename,
 	.sysrq = xen_sysrq,
 	.trigger = xen_trigger,
-	.console = xen_console,
 	.vcpu_list = xen_vcpu_list,
 	.vcpu_set = xen_vcpu_set,
 	.vcpu_pin = xen_vcpu_pin,
@@ -642,6 +628,7 @@ const struct host_ops host_xen = {
 	.migrate = xen_migrate,
 	.receive = xen_receive,
 	.settle = xen_settle,
+	.console_tty = xen_console_tty,
 	.block_list = xen_block_list,
 	.block_attach = xen_block_attach,
 	.block_detach = xen_block_detach,

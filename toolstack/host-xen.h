@@ -75,8 +75,9 @@ struct xen_stream {
 };
 int xen_build_from(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, uint32_t *domid,
 		   struct pvb_error *err);
-int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const struct create_opts *o,
-		 uint32_t *domid, struct pvb_error *err);
+/* console_text: xen_console_places() */
+int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const char *console_text,
+		 const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
 /* From paused to what was asked for.  On failure the caller destroys the domain. */
 int xen_let_go(struct host *h, uint32_t domid, const char *name, const struct create_opts *o, struct pvb_error *err);
 int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *err);
@@ -110,6 +111,16 @@ int xen_settle(struct host *h, const char *uuid, int timeout_ms, bool *runs, str
 bool xen_stream_orphaned(struct host *h, uint32_t domid);
 /* Set by a signal handler: the operation xen_wait() waits for is aborted. */
 extern volatile sig_atomic_t xen_stop;
+
+/* --- host-xen-console.c --- */
+int xen_console_tty(struct host *h, uint32_t domid, const char *type, int num, char **path, struct pvb_error *err);
+/* pvconsole= of a configuration as one text, "" if it says nothing of it. */
+#define XEN_CONSOLE_TEXT 1024
+int xen_console_places(const struct cfg *cfg, char text[XEN_CONSOLE_TEXT], struct pvb_error *err);
+/* Have pvbackd serve the domain's console there, and remember it with the domain.  "": nothing. */
+int xen_console_serve(struct host *h, const char *text, uint32_t domid, struct pvb_error *err);
+/* What is remembered, or "". */
+void xen_console_kept(struct host *h, uint32_t domid, char text[XEN_CONSOLE_TEXT]);
 
 struct pvb_store *xen_store(struct host *h);
 /* Append to err what the back end or its hotplug script had to say; returns rc. */

@@ -106,8 +106,8 @@ struct host_ops {
 	int (*rename)(struct host *h, uint32_t domid, const char *name, struct pvb_error *err);
 	int (*sysrq)(struct host *h, uint32_t domid, char letter, struct pvb_error *err);
 	int (*trigger)(struct host *h, uint32_t domid, const char *name, uint32_t vcpu, struct pvb_error *err);
-	/* Replaces the process; returns only on failure. */
-	int (*console)(struct host *h, uint32_t domid, const char *type, int num, struct pvb_error *err);
+	/* The terminal of a console, malloc'ed.  type NULL and num -1: the primary one. */
+	int (*console_tty)(struct host *h, uint32_t domid, const char *type, int num, char **path, struct pvb_error *err);
 
 	/* What only a hypervisor has.  With --dry-run each checks all it can and changes nothing. */
 	int (*vcpu_list)(struct host *h, uint32_t domid, struct json_object *rows, struct pvb_error *err);

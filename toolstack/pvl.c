@@ -57,6 +57,9 @@ static const struct opt shutdown_opts[] = {
 static const struct opt console_opts[] = {
 	{ "type", 't', "TYPE", "pv, serial or vuart" },
 	{ "num", 'n', "NUMBER", "which console of that type" },
+	{ "reconnect", 'r', NULL, "when it ends wait for it, also for the domain's next life" },
+	{ "serve", 's', "PLACES", "have pvbackd serve it there, pvbus-console(7); do not connect" },
+	{ "show", 0, NULL, "where pvbackd serves it, and counters; do not connect" },
 	{ 0 }
 };
 static const struct opt monitor_opts[] = {
