@@ -139,7 +139,7 @@ static int16_t move(struct fback *fb, const struct parsed *p)
 			complain(fb, "%u bytes at %llu, beyond the end", len, (unsigned long long)at);
 			return -1;
 		}
-		if (pvb_hv_map(fb->hv, fb->front_domid, &p->segs[i].gref, 1, true, &map) < 0) {
+		if (pvb_hv_map(fb->hv, fb->front_domid, &p->segs[i].gref, 1, p->op == READ, &map) < 0) {
 			complain(fb, "grant %u can not be mapped", p->segs[i].gref);
 			return -1;
 		}

@@ -126,6 +126,7 @@ static void put_simple(struct pvblk_ring *r, struct request *rq)
 
 	if (req_op(rq) == REQ_OP_FLUSH) {
 		sh = shadow_take(r, rq, r->dev->flush_op, 0);
+		req.u.rw.handle = r->dev->handle;
 		req.u.rw.id = sh->id;
 	} else {
 		sh = shadow_take(r, rq, BLKIF_OP_DISCARD, blk_rq_bytes(rq));
@@ -202,6 +203,7 @@ static bool put_data(struct pvblk_ring *r, struct request *rq)
 		memset(req.u.rw.seg, 0, sizeof(req.u.rw.seg));
 		req.operation = BLKIF_OP_INDIRECT;
 		req.u.indirect.indirect_op = op;
+		req.u.indirect.handle = r->dev->handle;
 		req.u.indirect.nr_segments = n;
 		req.u.indirect.id = sh->id;
 		req.u.indirect.sector_number = blk_rq_pos(rq);
@@ -213,6 +215,7 @@ static bool put_data(struct pvblk_ring *r, struct request *rq)
 		memset(&req.u.rw.seg[n], 0, (PVBLK_DIRECT_SEGS - n) * sizeof(req.u.rw.seg[0]));
 		req.operation = op;
 		req.u.rw.nr_segments = n;
+		req.u.rw.handle = r->dev->handle;
 		req.u.rw.id = sh->id;
 		req.u.rw.sector_number = blk_rq_pos(rq);
 	}

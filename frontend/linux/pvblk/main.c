@@ -438,6 +438,8 @@ static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
 	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
 	if (!dev)
 		return -ENOMEM;
+	/* its lower half, which is all there is room for; few back ends look at it */
+	dev->handle = simple_strtoul(strrchr(xdev->nodename, '/') + 1, NULL, 10);
 	kref_init(&dev->ref);
 	mutex_init(&dev->lock);
 	spin_lock_init(&dev->disk_lock);

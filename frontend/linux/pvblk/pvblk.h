@@ -146,6 +146,7 @@ struct pvblk_dev {
 	unsigned int nr_poll;           /* and how many of them, the last ones, are polled */
 
 	unsigned int nr_rings, max_rings, order, max_segs;
+	u16 handle;                     /* of the disk, in each request */
 	bool bounce, readonly, cdrom, removable;
 	bool zeroes;                    /* both sides write zeroes on request */
 	u8 flush_op;                    /* 0: none */
