@@ -122,7 +122,7 @@ modprobe xen-blkback
 modprobe xen-netback
 truncate -s 8M /tmp/a.img /tmp/b.img
 a=$(losetup -f --show /tmp/a.img) b=$(losetup -f --show /tmp/b.img)
-guest_create $g pv --mem 96 --vcpus 2 --disk "phy:$a,xvda,w" --config 'uuid="0e8f3a52-5c5b-4c51-9d6e-2f1a3b4c5d6e"' || exit 1
+guest_create $g pv --vcpus 2 --disk "phy:$a,xvda,w" --config 'uuid="0e8f3a52-5c5b-4c51-9d6e-2f1a3b4c5d6e"' || exit 1
 up
 id=$(xl domid $g)
 settled "xl list $g | grep -q -- '-b----'"
@@ -208,9 +208,9 @@ for step; do
 		xl unpause $g
 		change true "xl rename $id $g" -- rename $g other
 		change true "" -- sysrq $g h
-		change "[ \$(has) = 88 ]" "xl mem-set $g 96m; settled '[ \$(has) = 96 ]'" -- mem-set $g 88m
-		change "[ \$(has) = 88 ]" "xl mem-set $g 96; settled '[ \$(has) = 96 ]'" -- mem-set $g 90112k
-		change true "xl mem-max $g 96m" -- mem-max $g 128
+		change "[ \$(has) = 112 ]" "xl mem-set $g 128m; settled '[ \$(has) = 128 ]'" -- mem-set $g 112m
+		change "[ \$(has) = 112 ]" "xl mem-set $g 128; settled '[ \$(has) = 128 ]'" -- mem-set $g 114688k
+		change true "xl mem-max $g 128m" -- mem-max $g 160
 		change "[ \$(xl vcpu-list $g | grep -c -- --p) = 1 ]" \
 			"xl vcpu-set $g 2; guest_exec $g 'echo 1 >/sys/devices/system/cpu/cpu1/online' # there is no udev in it
 			settled \"! xl vcpu-list $g | grep -q -- --p\"" -- vcpu-set $g 1
