@@ -17,13 +17,11 @@ info|out|pvl_version in the place of xend_config_format, cc_compile_by and cc_co
 info -n|out|the same, and no device topology
 info nofield|status|xl prints nothing and succeeds
 block-list nosuch|status|xl says it on stderr and succeeds
-network-list nosuch|status|as block-list
 nosuchcommand|status|2 is wrong usage in pvl; in xl 1
 mem-set vs 99x|status|wrong usage
 mem-max vs 99x|status|wrong usage
 vcpu-set vs 0|status|wrong usage
 vcpu-set vs x|status|wrong usage
-trigger vs nosuch|status|xl succeeds
 sysrq vs hh|status|wrong usage
 create /run/lab/cfg/vs.cfg|status|xl exits with the number that libxl gave
 create /nosuch|status|as above
@@ -72,7 +70,7 @@ state() {
 			xenstore-ls -f "/local/domain/0/backend/$kind/$id" 2>/dev/null
 		done
 	} | sed -E "s#/$id(/|\"|\$| )#/ID\1#g; s#(frontend-id|domid) = \"$id\"#\1 = \"ID\"#" |
-		grep -vE '(ring-ref|event-channel|ring-page|tty|/port|start_time|/data|physical-device|uuid|request-.*|feature-.*|multi-queue.*|shutdown|sysrq|device/suspend.*) = ' | sort
+		grep -vE '(ring-ref|event-channel|ring-page|tty|/port|start_time|/data|/data/[a-z]+|physical-device|uuid|request-.*|feature-.*|multi-queue.*|shutdown|sysrq|device/suspend.*) = ' | sort
 }
 look() { # COMMAND...
 	run xl "$@"
