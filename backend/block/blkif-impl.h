@@ -46,6 +46,7 @@ struct blk_queue {
 	enum blk_abi abi;
 	bool ready;                   /* may have requests: look at the ring */
 	bool dirty;                   /* has responses to push */
+	unsigned since_event;         /* requests taken since an event was heard */
 	struct blk_queue *next_dirty;
 	struct pvb_ring ring;
 	struct pvb_map ring_map;

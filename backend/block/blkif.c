@@ -264,6 +264,7 @@ static unsigned take_queue(struct blk_queue *q)
 			dev->held = r; /* nothing more of this device until it is done */
 		taken++;
 	}
+	q->since_event += taken;
 	if (taken) {
 		stats_add(&q->stats->passes, 1);
 		__atomic_store_n(&q->stats->in_flight, q->journal.in_use, __ATOMIC_RELAXED);

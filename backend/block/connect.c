@@ -115,13 +115,16 @@ static bool on_event(void *arg)
 {
 	struct blk_queue *q = arg;
 	const struct pvb_event_stats *s = pvb_event_stats(q->event);
+	/* a request that a pass took before its event was read is work all the same */
+	bool work = q->since_event != 0 || pvb_ring_back_avail(&q->ring) != 0;
 
+	q->since_event = 0;
 	q->ready = true; /* blk_run() comes after the last handler of this batch */
 	__atomic_store_n(&q->stats->event_received, s->received, __ATOMIC_RELAXED);
 	__atomic_store_n(&q->stats->event_spurious, s->spurious, __ATOMIC_RELAXED);
 	__atomic_store_n(&q->stats->event_delayed, s->delayed, __ATOMIC_RELAXED);
 	/* a ring that lied is not looked at again: its events are without work, and are put off as such */
-	return !q->dev->broken && pvb_ring_back_avail(&q->ring) != 0;
+	return !q->dev->broken && work;
 }
 
 static void queue_free(struct blk_queue *q)
