@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* null - frames vanish; with echo=on each comes back with its addresses exchanged.  What is left is the cost of the
- * rings. */
+ * rings; with read=on also that of having every byte here, as a port that does something with a frame needs. */
 #include "config.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -11,10 +11,10 @@
 
 struct null {
 	struct port port;
-	bool echo, connected;
+	bool echo, read, connected;
 };
 
-static const char *const null_keys[] = { "echo", NULL };
+static const char *const null_keys[] = { "echo", "read", NULL };
 static const char *const words_off_on[] = { "off", "on", NULL };
 
 static int null_prepare(const struct target *t, const struct port_nic *nic, int *fds, unsigned *nr_fds,
@@ -23,6 +23,8 @@ static int null_prepare(const struct target *t, const struct port_nic *nic, int 
 	int rc = target_choice(t, "echo", words_off_on, 0, err);
 
 	*nr_fds = 0;
+	if (rc >= 0)
+		rc = target_choice(t, "read", words_off_on, 0, err);
 	if (rc >= 0 && t->arg[0])
 		rc = pvb_err(err, -EINVAL, "target \"%s\": null takes nothing but options", t->text);
 	return rc < 0 ? rc : 0;
@@ -31,24 +33,27 @@ static int null_prepare(const struct target *t, const struct port_nic *nic, int 
 static int null_open(const struct target *t, const struct port_nic *nic, const int *fds, unsigned nr_fds,
 		     struct nif_ctx *ctx, struct port *below, struct port **out, struct pvb_error *err)
 {
+	int echo = target_choice(t, "echo", words_off_on, 0, err), read = target_choice(t, "read", words_off_on, 0, err);
 	struct null *n;
-	int rc;
 
 	port_close_fds(fds, nr_fds);
-	rc = target_choice(t, "echo", words_off_on, 0, err);
-	if (rc < 0)
-		return rc;
+	if (echo < 0 || read < 0)
+		return echo < 0 ? echo : read;
 	n = calloc(1, sizeof(*n));
 	if (!n)
 		return pvb_err(err, -ENOMEM, "null: no memory");
-	n->echo = rc;
+	n->echo = echo;
+	n->read = read;
 	*out = &n->port;
 	return 0;
 }
 
 static void null_connected(struct port *p, const struct port_offers *offers)
 {
-	((struct null *)p)->connected = offers;
+	struct null *n = (struct null *)p;
+
+	n->connected = offers;
+	port_set_needs(p, n->read);
 }
 
 static void exchange(uint8_t *hdr)

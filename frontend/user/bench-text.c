@@ -101,6 +101,10 @@ static int parse_pair(struct bench_config *cfg, const char *k, const char *v)
 		cfg->copy = n;
 	else if (strcmp(k, "poll") == 0 && (rc = parse_number(v, 0, 1, &n)) == 0)
 		cfg->poll = n;
+	else if (strcmp(k, "touch") == 0 && (rc = parse_number(v, 0, 1, &n)) == 0)
+		cfg->touch = n;
+	else if (strcmp(k, "samples") == 0 && (rc = parse_number(v, 1, BENCH_MAX_SAMPLES, &n)) == 0)
+		cfg->samples = (unsigned)n;
 	return rc;
 }
 
@@ -109,7 +113,7 @@ int bench_parse(struct bench_config *cfg, const char *text, struct pvb_error *er
 	char buf[sizeof(cfg->text)], *p = buf, *word, *eq;
 	int rc;
 
-	*cfg = (struct bench_config){ .random = true, .mix = 100, .bs = 4096, .qd = 32, .time_ms = 5000, .seed = 1 };
+	*cfg = (struct bench_config){ .random = true, .mix = 100, .bs = 4096, .qd = 32, .time_ms = 5000, .seed = 1, .samples = 1 };
 	if (strlen(text) >= sizeof(cfg->text))
 		return pvb_err(err, -EINVAL, "bench: %zu characters, at most %zu", strlen(text), sizeof(cfg->text) - 1);
 	memcpy(cfg->text, text, strlen(text) + 1);
@@ -176,7 +180,8 @@ void bench_print(FILE *f, const char *disk, const struct bench_config *cfg, cons
 	const struct counter counters[] = {
 		{ "slots", st->slots },	       { "pushes", st->pushes },     { "notifies", st->notifies },
 		{ "events", st->events },      { "spurious", st->spurious }, { "bytes_copied", st->bytes_copied },
-		{ "verified", res->verified }, { "bad", res->bad },
+		{ "verified", res->verified }, { "bad", res->bad },	  { "cpu_ns", res->cost.cpu_ns },
+		{ "switches", res->cost.switches },
 	};
 	const size_t nr = sizeof(counters) / sizeof(counters[0]);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef PVF_BENCH_H
 #define PVF_BENCH_H
-/* A load generator for one disk, with verification.
+/* Load generators: for one disk, with verification, and for one NIC (bench-nic.c).
  *
  * A run keeps qd requests in flight, spread over the disk's queues, each with a buffer of its own.  Latency is
  * from submit to done, per request, in a histogram of 3 % resolution.  With verify each block written carries its
@@ -14,15 +14,26 @@
 
 struct bench_config {
 	bool random, verify, copy, poll;
+	bool touch;               /* read every byte that was read from the disk */
 	unsigned mix;             /* percent of reads: 100 read, 0 write */
 	uint32_t bs, qd;
 	uint64_t time_ms, ramp_ms, count;  /* count 0: by time */
 	uint64_t offset, size;    /* region, bytes; size 0: to the end */
 	uint64_t seed;
+	unsigned samples;         /* runs, one after the other */
 	char text[160];           /* as given */
 };
 
 #define BENCH_BUCKETS 2048u
+#define BENCH_MAX_SAMPLES 1000u
+
+/* What a run has cost this thread. */
+struct bench_cost {
+	uint64_t cpu_ns;
+	uint64_t switches;        /* times it went to sleep */
+};
+void bench_cost_begin(struct bench_cost *c);
+void bench_cost_end(struct bench_cost *c); /* c: of the beginning; becomes the difference */
 
 struct bench_side {
 	uint64_t ops, bytes, errors, sum_ns, min_ns, max_ns;
@@ -35,6 +46,8 @@ struct bench_result {
 	uint64_t verified, bad;   /* blocks checked; of these wrong */
 	int first_error;          /* -errno of the first request that failed */
 	struct pvf_stats stats;   /* difference over the run */
+	struct bench_cost cost;
+	uint64_t touched;         /* sum of all words read; with touch */
 	char where[160];          /* the first wrong block, in words */
 };
 

@@ -95,6 +95,8 @@ void frames_received(void *arg, struct pvf_nic *nic, unsigned queue, const struc
 	frames_record(n, frame->iov, frame->nr);
 	if (n->p->replay != NULL)
 		replay_received(n->p->replay, frame->len);
+	if (n->p->load != NULL)
+		load_received(n->p->load, frame);
 	if (n->tap == NULL)
 		return;
 	if (tap_write(n->tap, queue % tap_queues(n->tap), frame) == 0)

@@ -17,6 +17,7 @@ enum {
 	OPT_NBD,
 	OPT_EXEC,
 	OPT_BENCH,
+	OPT_NIC_BENCH,
 	OPT_QUEUES,
 	OPT_ORDER,
 	OPT_INDIRECT,
@@ -44,6 +45,7 @@ static const struct { const char *name, *arg, *help; int code; } table[] = {
 	{ "nbd", "unix:PATH", "export the disks by NBD on this socket", OPT_NBD },
 	{ "exec", "COMMAND", "run it with $NBD_URI set, exit as it does", OPT_EXEC },
 	{ "bench", "SETTINGS", "measure: 'op=randread bs=4k qd=32 time=5'", OPT_BENCH },
+	{ "nic-bench", "SETTINGS", "the same with the first NIC: 'op=send bs=64 time=5'", OPT_NIC_BENCH },
 	{ "queues", "N", "queues wanted, 1 to 8 (default: processors, at most 4)", OPT_QUEUES },
 	{ "ring-order", "N", "ring of 2^N pages, 0 to 4 (default 2)", OPT_ORDER },
 	{ "indirect", "N|off", "segments of indirect requests, at most 256 (default 256)", OPT_INDIRECT },
@@ -69,7 +71,8 @@ static void help(void)
 	char left[40];
 
 	printf("usage: pvguest [--hv SPEC] [--disk VDEV]... [--nic DEVID]... [--nbd unix:PATH]\n"
-	       "               [--exec COMMAND | --bench SETTINGS | --pcap-replay FILE] [OPTION]...\n"
+	       "               [--exec COMMAND | --bench SETTINGS | --nic-bench SETTINGS | --pcap-replay FILE]\n"
+	       "               [OPTION]...\n"
 	       "A process guest: connects the synthetic disks and NICs of its domain and uses them.\n\n");
 	for (size_t i = 0; i < NR_OPTIONS; i++) {
 		snprintf(left, sizeof(left), "--%s%s%s", table[i].name, table[i].arg != NULL ? " " : "",
@@ -130,6 +133,17 @@ static int bench(struct pvguest_options *o, const char *value)
 	return rc < 0 ? -EINVAL : 0;
 }
 
+static int nic_bench(struct pvguest_options *o, const char *value)
+{
+	struct pvb_error err;
+	int rc = nic_load_parse(&o->nic_bench, value, &err);
+
+	if (rc < 0)
+		fprintf(stderr, "pvguest: %s\n", err.text);
+	o->nic_bench_wanted = true;
+	return rc < 0 ? -EINVAL : 0;
+}
+
 static int add_disk(struct pvguest_options *o, const char *value)
 {
 	if (o->nr_disks == PVGUEST_DISKS)
@@ -172,6 +186,8 @@ static int text_option(struct pvguest_options *o, int code, const char *v)
 		return 0;
 	case OPT_BENCH:
 		return bench(o, v);
+	case OPT_NIC_BENCH:
+		return nic_bench(o, v);
 	case OPT_ABI:
 		return abi(o, v);
 	case OPT_PIDFILE:
@@ -252,12 +268,12 @@ static int option(struct pvguest_options *o, int code, const char *v)
 
 static int consistent(struct pvguest_options *o)
 {
-	if ((o->exec != NULL) + o->bench_wanted + (o->replay != NULL) > 1) {
-		fprintf(stderr, "pvguest: --exec, --bench and --pcap-replay exclude each other\n");
+	if ((o->exec != NULL) + o->bench_wanted + o->nic_bench_wanted + (o->replay != NULL) > 1) {
+		fprintf(stderr, "pvguest: --exec, --bench, --nic-bench and --pcap-replay exclude each other\n");
 		return -EINVAL;
 	}
-	if (o->no_nics && (o->nr_nics > 0 || o->replay != NULL)) {
-		fprintf(stderr, "pvguest: --nic none excludes other --nic and --pcap-replay\n");
+	if (o->no_nics && (o->nr_nics > 0 || o->replay != NULL || o->nic_bench_wanted)) {
+		fprintf(stderr, "pvguest: --nic none excludes other --nic, --nic-bench and --pcap-replay\n");
 		return -EINVAL;
 	}
 	for (unsigned i = 0; i < o->nr_nics; i++)
@@ -266,6 +282,12 @@ static int consistent(struct pvguest_options *o)
 				fprintf(stderr, "pvguest: --nic says twice what to do with the same NIC\n");
 				return -EINVAL;
 			}
+	if (o->nic_bench_wanted && o->nr_nics == 0)
+		o->nics[o->nr_nics++].all = true;
+	for (unsigned i = 0; o->nic_bench_wanted && i < o->nr_nics; i++) {
+		o->nics[i].no_tap = true; /* the frames are ours */
+		o->nics[i].nic.polled = o->nic_bench.poll;
+	}
 	return 0;
 }
 

@@ -118,12 +118,14 @@ static int run_bench(struct program *p)
 	if (p->nr == 0)
 		fprintf(stderr, "pvguest: there is no disk to measure\n");
 	for (unsigned i = 0; i < p->nr && rc == 0 && !p->stop; i++) {
-		rc = bench_run(p->disks[i].disk, p->loop, &p->o.bench, &p->stop, res, &err);
-		bench_print(stdout, p->disks[i].name, &p->o.bench, res, p->o.json);
-		if (rc < 0)
-			complain(&err);
+		for (unsigned s = 0; s < p->o.bench.samples && rc == 0 && !p->stop; s++) {
+			rc = bench_run(p->disks[i].disk, p->loop, &p->o.bench, &p->stop, res, &err);
+			bench_print(stdout, p->disks[i].name, &p->o.bench, res, p->o.json);
+			if (rc < 0)
+				complain(&err);
+			fflush(stdout); /* somebody may wait for the line */
+		}
 	}
-	fflush(stdout);
 	free(res);
 	return p->nr == 0 ? -ENOENT : rc;
 }
@@ -158,6 +160,8 @@ static int work(struct program *p)
 		rc = start_command(p);
 	if (rc == 0 && p->o.bench_wanted)
 		return run_bench(p);
+	if (rc == 0 && p->o.nic_bench_wanted)
+		return run_nic_bench(p);
 	if (rc == 0 && p->o.replay != NULL)
 		return run_replay(p);
 	while (rc >= 0 && !p->stop)

@@ -9,6 +9,7 @@
  *   pvguest-nics.c     which NICs there are, and what becomes of them
  *   pvguest-nic-text.c the text of --nic
  *   pvguest-frames.c   frames between a NIC and its TAP, recorded if asked to
+ *   pvguest-load.c     frames sent as a load, and measured
  *   pvguest-replay.c   a capture file sent, and what comes back counted
  *   pvguest-domain.c   the store as a guest uses it
  *   pvguest-child.c    signals, and the command of --exec
@@ -33,6 +34,16 @@ struct nic_choice {
 	struct pvf_nic_options nic;
 };
 
+/* What --nic-bench says. */
+struct nic_load {
+	bool trip;               /* one frame goes out and comes back; else as many as the ring takes */
+	bool poll;
+	uint32_t bs;             /* bytes of a frame */
+	uint64_t time_ms;
+	unsigned samples;
+	char text[160];          /* as given */
+};
+
 struct pvguest_options {
 	const char *hv;                   /* --hv; NULL: the default of hv.h */
 	const char *disks[PVGUEST_DISKS]; /* --disk; none: all the domain has, also later ones */
@@ -43,10 +54,11 @@ struct pvguest_options {
 	const char *record, *replay;      /* capture files */
 	const char *nbd;                  /* socket path without "unix:" */
 	const char *exec, *pidfile;
-	bool bench_wanted, stats, json, shutdown;
+	bool bench_wanted, nic_bench_wanted, stats, json, shutdown;
 	int ready_fd;                     /* -1: none */
 	uint64_t timeout_ms;              /* for the disks to connect */
 	struct bench_config bench;
+	struct nic_load nic_bench;
 	struct pvf_options disk;
 	struct nbd_limits limits;
 };
@@ -109,6 +121,7 @@ struct program {
 	unsigned nr_nics;
 	struct pcap_writer *record;
 	struct replay *replay;
+	struct load *load;
 	char home[64], tmp_dir[128], socket[160];
 	pid_t child;
 	bool stop, quiet, pid_written;
@@ -148,6 +161,13 @@ struct replay;
 int run_replay(struct program *p);
 void replay_room(struct replay *r, struct pvf_nic *nic);
 void replay_received(struct replay *r, uint32_t len);
+
+/* pvguest-load.c: --nic-bench, on the domain's first NIC */
+struct load;
+/* "op=send bs=64 time=1": as bench_parse(). */
+int nic_load_parse(struct nic_load *cfg, const char *text, struct pvb_error *err);
+int run_nic_bench(struct program *p);
+void load_received(struct load *l, const struct pvf_frame *frame);
 
 /* pvguest-domain.c */
 void announce(struct program *p);
