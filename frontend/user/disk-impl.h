@@ -41,6 +41,7 @@ struct pvf_queue {
 	uint16_t *pages;            /* max_bounce + 1 for each shadow: pool page numbers */
 	uint16_t *free_pages;       /* LIFO, so that a back end which keeps pages mapped sees few of them */
 	uint32_t nr_free_pages, free_shadow;
+	uint32_t since_event;       /* responses taken since an event was heard */
 	struct pvb_source *again;   /* a round was cut short: go on after the others had theirs */
 };
 

@@ -65,6 +65,7 @@ struct pvf_nicq {
 	struct pvb_grant tx_pool, rx_pool;
 	struct pvb_event *tx_event, *rx_event; /* the same one unless split */
 	struct pvb_source *again; /* a round was cut short: go on after the others had theirs */
+	unsigned since_event;     /* responses taken since an event was heard */
 	bool want_room;           /* a send was refused */
 	uint16_t nr_free_tx, nr_free_rx;
 	uint16_t free_tx[NIC_SLOTS], free_rx[NIC_SLOTS]; /* page numbers, LIFO */

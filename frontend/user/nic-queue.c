@@ -144,6 +144,7 @@ static int poll_once(struct pvf_nicq *q, unsigned budget)
 		return rx;
 	if (q->nr == 0)
 		pvf_mcast_push(q->nic);
+	q->since_event += (unsigned)(tx + rx);
 	offer_room(q);
 	return q->nic->dev.dead ? -EPROTO : tx + rx;
 }
@@ -190,14 +191,16 @@ bool pvf_nicq_event(void *arg)
 {
 	struct pvf_nicq *q = arg;
 	struct pvf_nic *nic = q->nic;
-	uint32_t done = 0;
+	bool work;
 
 	nic->stats.events++;
 	if (pvf_dev_works(&nic->dev))
-		done = pvf_nicq_drain(q);
-	if (done == 0)
-		nic->stats.spurious++;
-	return done > 0;
+		pvf_nicq_drain(q);
+	/* responses that were taken to make room before their event was read are its work all the same */
+	work = q->since_event > 0;
+	q->since_event = 0;
+	nic->stats.spurious += !work;
+	return work;
 }
 
 int pvf_nic_poll(struct pvf_nic *nic, unsigned queue)

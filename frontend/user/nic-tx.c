@@ -290,6 +290,7 @@ int pvf_nic_tx_reclaim(struct pvf_nicq *q)
 
 	do {
 		n = pvf_nic_tx_poll(q);
+		q->since_event += n > 0 ? (unsigned)n : 0;
 		if (n >= 0 && !q->nic->opt.polled)
 			n = pvf_nic_tx_rearm(q);
 	} while (n > 0 && !q->nic->opt.polled);

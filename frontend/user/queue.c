@@ -423,13 +423,14 @@ int pvf_queue_poll(struct pvf_queue *q, uint32_t budget)
 		pvf_queue_issue(q);
 		pvf_disk_kick(disk);
 	}
+	q->since_event += done;
 	return (int)done;
 }
 
 static void go_on(void *arg);
 
-/* Complete what there is, then ask for an event at the next response; number of slots. */
-static uint32_t drain(struct pvf_queue *q)
+/* Complete what there is, then ask for an event at the next response. */
+static void drain(struct pvf_queue *q)
 {
 	struct pvf_disk *disk = q->disk;
 	uint32_t done = 0, budget = 4 * q->ring.nr_slots;
@@ -438,7 +439,7 @@ static uint32_t drain(struct pvf_queue *q)
 	do {
 		n = pvf_queue_poll(q, budget - done);
 		if (n < 0)
-			return done;
+			return;
 		done += (uint32_t)n;
 		if (disk->opt.polled || done >= budget)
 			break;
@@ -449,7 +450,6 @@ static uint32_t drain(struct pvf_queue *q)
 	/* callers that submit from done() could keep us here for ever: let the others have a turn */
 	if (done >= budget && !disk->opt.polled && q->again == NULL)
 		pvb_loop_timer(disk->dev.guest->loop, 0, go_on, q, &q->again);
-	return done;
 }
 
 static void go_on(void *arg)
@@ -464,12 +464,14 @@ bool pvf_queue_event(void *arg)
 {
 	struct pvf_queue *q = arg;
 	struct pvf_disk *disk = q->disk;
-	uint32_t done = 0;
+	bool work;
 
 	disk->stats.events++;
 	if (pvf_dev_works(&disk->dev))
-		done = drain(q);
-	if (done == 0)
-		disk->stats.spurious++;
-	return done > 0;
+		drain(q);
+	/* responses that were taken before their event was read are its work all the same */
+	work = q->since_event > 0;
+	q->since_event = 0;
+	disk->stats.spurious += !work;
+	return work;
 }
