@@ -138,6 +138,7 @@ int disk_open(const struct target *t, bool readonly, const int *fds, unsigned nr
 	      void (*ready)(struct disk *disk, int rc, const struct pvb_error *err, void *arg), void *arg,
 	      struct disk **out, struct pvb_error *err);
 void disk_close(struct disk *disk); /* the whole chain; NULL is fine */
+bool disk_may_grow(struct disk *disk);      /* there is something to refresh */
 void disk_refresh(struct disk *disk);
 static inline void disk_submit(struct disk *disk, struct bio **bios, unsigned nr)
 {

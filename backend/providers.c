@@ -155,6 +155,11 @@ int disk_open(const struct target *t, bool readonly, const int *fds, unsigned nr
 	return 0;
 }
 
+bool disk_may_grow(struct disk *disk)
+{
+	return bottom(disk)->prov->refresh;
+}
+
 void disk_refresh(struct disk *disk)
 {
 	disk = bottom(disk);

@@ -54,6 +54,7 @@ struct worker {
 	struct wdisk *disks;
 	struct wnet *net;
 	struct poll poll;
+	struct pvb_source *look;      /* at the sizes of disks that may grow, from time to time */
 	struct pvb_source *src;
 };
 
@@ -254,6 +255,30 @@ static void connect_rings(struct worker *w, struct wdisk *d, struct ipc_msg *m, 
 	say_text(w, IPC_CONNECTED, m->devid, rc, err.text);
 }
 
+/* As long as there is one to look at: a guest whose disks can not grow wakes nobody up. */
+static void look_at_sizes(void *arg)
+{
+	struct worker *w = arg;
+	bool any = false;
+	struct wdisk *d;
+
+	for (d = w->disks; d; d = d->next) {
+		if (!d->blk || !disk_may_grow(blk_dev_disk(d->blk)))
+			continue;
+		any = true;
+		if (blk_connected(d->blk))
+			disk_refresh(blk_dev_disk(d->blk));
+	}
+	if (any)
+		pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, &w->look);
+}
+
+static void look_from_now_on(struct worker *w, const struct wdisk *d)
+{
+	if (!w->look && d->blk && disk_may_grow(blk_dev_disk(d->blk)))
+		pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, &w->look);
+}
+
 static void handle(struct worker *w, struct ipc_msg *m, int *fds, unsigned nr_fds)
 {
 	struct wdisk *d;
@@ -271,6 +296,7 @@ static void handle(struct worker *w, struct ipc_msg *m, int *fds, unsigned nr_fd
 		switch (m->type) {
 		case IPC_CONNECT:
 			connect_rings(w, d, m, fds, nr_fds);
+			look_from_now_on(w, d);
 			break;
 		case IPC_DISCONNECT:
 			if (d->blk)
@@ -357,17 +383,6 @@ static void after_events(void *arg)
 			__atomic_store_n(&d->stats->copy_calls, blk_ctx_copy_calls(w->blk), __ATOMIC_RELAXED);
 }
 
-static void look_at_sizes(void *arg)
-{
-	struct worker *w = arg;
-	struct wdisk *d;
-
-	for (d = w->disks; d; d = d->next)
-		if (d->blk && blk_connected(d->blk))
-			disk_refresh(blk_dev_disk(d->blk));
-	pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, NULL);
-}
-
 static void lend_arena(struct worker *w)
 {
 	void *area;
@@ -410,8 +425,6 @@ static int set_up(struct worker *w, struct pvb_error *err)
 		pvb_loop_busy(w->loop, poll_rings, w);
 		rc = pvb_loop_fd(w->loop, w->o->sock, EPOLLIN, on_message, w, &w->src);
 	}
-	if (rc == 0)
-		rc = pvb_loop_timer(w->loop, LOOK_MS, look_at_sizes, w, NULL);
 	if (rc < 0)
 		return pvb_err(err, rc, "set-up: %s", strerror(-rc));
 	if (w->blk)
