@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+#include "bus/ring.h"
 #include "aio.h"
 #include "block/blkif.h"
 #include "ipc.h"
@@ -361,6 +362,7 @@ static bool poll_rings(void *arg)
 		run_rings(w);
 		if (p->until != until)
 			return p->on; /* there was something: perhaps for the descriptors, too */
+		pvb_ring_relax();
 	}
 	if (!p->on)
 		return false;

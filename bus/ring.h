@@ -26,6 +26,7 @@
 #include <linux/types.h>
 #include <linux/string.h>
 #include <asm/barrier.h>
+#include <asm/processor.h>
 #define pvb_ring_load(p)       READ_ONCE(*(p))
 #define pvb_ring_store(p, v)   WRITE_ONCE(*(p), (v))
 #define pvb_ring_load_acquire(p)     virt_load_acquire(p)
@@ -60,6 +61,19 @@ static inline void pvb_ring_mb(void)
 #define pvb_ring_rmb()         pvb_ring_mb()
 #define pvb_ring_wmb()         pvb_ring_mb()
 #endif
+
+/* Between two looks at a word that the other side is about to write: without a pause they come so fast that the line has to be
+ * taken back from us again and again, and the other's store waits for that. */
+static inline void pvb_ring_relax(void)
+{
+#ifdef __KERNEL__
+	cpu_relax();
+#elif defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
 
 #define PVB_RING_EPROTO (-71)
 

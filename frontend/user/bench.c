@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <time.h>
 #include "bench.h"
+#include "ring.h"
 
 #define MAX_BLOCKS (64u << 20) /* of a region that is verified: 4 bytes each */
 #define GIVE_UP_MS 3000
@@ -325,7 +326,8 @@ static int drive(struct run *r, const bool *stop)
 	pvf_disk_kick(r->disk);
 	while (r->in_flight > 0) {
 		for (unsigned q = 0; r->cfg->poll && q < info->queues; q++)
-			pvf_disk_poll(r->disk, q);
+			if (pvf_disk_poll(r->disk, q) == 0)
+				pvb_ring_relax();
 		if (!r->cfg->poll || (r->rounds++ & 63) == 0)
 			rc = pvb_loop_once(r->loop, r->cfg->poll ? 0 : 1000);
 		if (*stop || rc < 0)

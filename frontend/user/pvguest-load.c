@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "pvguest.h"
+#include "ring.h"
 
 #define BATCH 32             /* frames before the back end is told of them */
 #define LARGE 1518u
@@ -110,6 +111,8 @@ static int wait_a_bit(struct load *l)
 	if (!l->cfg->poll)
 		return pvb_loop_once(l->p->loop, 100);
 	rc = pvf_nic_poll(l->nic->nic, 0);
+	if (rc == 0)
+		pvb_ring_relax();
 	return rc < 0 ? rc : 0;
 }
 
