@@ -156,6 +156,7 @@ int cmd_network_detach(struct pvl *p);
 int cmd_network_list(struct pvl *p);
 int cmd_stats(struct pvl *p);
 int cmd_backend(struct pvl *p);
+int cmd_bench(struct pvl *p);
 int cmd_doctor(struct pvl *p);
 int cmd_top(struct pvl *p);
 int cmd_wait(struct pvl *p);

@@ -151,6 +151,17 @@ static const struct opt backend_opts[] = {
 	{ "socket", 0, "PATH", "pvbackd's control socket" },
 	{ 0 }
 };
+static const struct opt bench_opts[] = {
+	{ "quick", 0, NULL, "run: fewer and shorter samples" },
+	{ "only", 0, "PATTERN", "run: rows or cells named like this" },
+	{ "list", 0, NULL, "run: print the names of all rows, measure nothing" },
+	{ "realtime", 0, NULL, "run: nobody else gets these processors meanwhile" },
+	{ "out", 0, "FILE", "run: write the results there (bench.json)" },
+	{ "html", 0, "FILE", "report: write a page with plots" },
+	{ "against", 0, "FILE", "report: compare with this earlier run; exit status 1 if something has become worse" },
+	{ "tolerance", 0, "PERCENT", "report: changes up to this do not count (5)" },
+	{ 0 }
+};
 static const struct opt help_opts[] = {
 	{ "list", 'l', NULL, "names of all commands, one a line" },
 	{ "options", 'o', NULL, "options of the command, one a line" },
@@ -240,6 +251,9 @@ const struct cmd pvl_commands[] = {
 	  "that end with pvbackd in any case.  resume lets a device go on that waits after errors, refresh looks at an image's "
 	  "size, policy says what a CLASS of errors (enospc, flush-error, io-error) does: retry, report, stop or ignore.",
 	  backend_opts },
+	{ "bench", cmd_bench, 1, 65, "run|report [FILE]...", "measure, and show what was measured",
+	  "run measures disks and NICs on a local fabric of its own, what the machine itself can, and peers that are "
+	  "installed.  report prints medians, spreads and ratios of results that bench wrote; see pvbus-bench(7).", bench_opts },
 	{ "doctor", cmd_doctor, 0, 0, "", "look for what is wrong with this host's devices",
 	  "Changes nothing.  Exit status 0: all well; 1: there are findings.", NULL },
 	{ "help", cmd_help, 0, 64, "[COMMAND]", "list commands, or explain one", NULL, help_opts },
