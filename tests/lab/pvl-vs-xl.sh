@@ -239,7 +239,7 @@ for step; do
 			settled 'id=\$(xl domid $g 2>/dev/null) && [ \$id != \$old ]'; up; settled \"xl list $g | grep -q -- '-b----'\"; state >/tmp/\$tool.again
 			\$tool save -c $g /tmp/s.\$tool >/dev/null 2>&1; echo \$? >/tmp/\$tool.saved; state >/tmp/\$tool.checkpoint
 			\$tool save $g /tmp/s.\$tool >/dev/null 2>&1; \$tool restore /tmp/s.\$tool >/dev/null 2>&1
-			echo \$? >/tmp/\$tool.restored; up; settled \"xl list $g | grep -q -- '-b----'\"; state >/tmp/\$tool.resumed
+			echo \$? >/tmp/\$tool.restored; rm -f /run/lab/$g.id; guest_exec $g true 60 || exit 1; settled \"xl list $g | grep -q -- '-b----'\"; state >/tmp/\$tool.resumed
 			\$tool shutdown -w $g >/dev/null 2>&1; echo \$? >/tmp/\$tool.down; settled '! xl domid $g 2>/dev/null'; assert_clean || failed=1" \
 			-- create /run/lab/cfg/$g.cfg
 		for what in reboot saved restored down; do
