@@ -143,7 +143,7 @@ do_zeroes() {
 	dd if=/dev/urandom of=$disk bs=1M count=8 oflag=direct 2>/dev/null
 	head -c 8388608 $disk >/tmp/want
 	dd if=/dev/zero of=/tmp/want bs=512 seek=2047 count=9001 conv=notrunc 2>/dev/null
-	blkdiscard -z -o 1048064 -l 4608512 $disk
+	/usr/sbin/blkdiscard -z -o 1048064 -l 4608512 $disk
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	head -c 8388608 $disk | cmp - /tmp/want
