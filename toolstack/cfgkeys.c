@@ -23,7 +23,7 @@ const struct cfg_key cfg_keys[] = {
 	{ "msr_relaxed", X }, { "name", X | L }, { "nestedhvm", X }, { "nographic", X }, { "nomigrate", X },
 	{ "nx", X }, { "on_crash", X | L }, { "on_poweroff", X | L }, { "on_reboot", X | L },
 	{ "on_soft_reset", X }, { "on_watchdog", X }, { "oos", X }, { "opengl", X }, { "p9", 0 }, { "pae", X },
-	{ "passthrough", X }, { "pci", X }, { "pci_msitranslate", X }, { "pci_permissive", X },
+	{ "passthrough", X }, { "pci", X }, { "pci_max", X }, { "pci_msitranslate", X }, { "pci_permissive", X },
 	{ "pci_power_mgmt", X }, { "pci_seize", X }, { "period", 0 }, { "pool", X }, { "pvcalls", 0 },
 	{ "pvconsole", X },
 	{ "pvh", 0 }, { "pvshim", X }, { "pvshim_cmdline", X }, { "pvshim_extra", X }, { "pvshim_path", X },

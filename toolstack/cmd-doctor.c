@@ -51,6 +51,7 @@ int cmd_doctor(struct pvl *p)
 		doctor_daemon(&d);
 		doctor_consoles(&d);
 		doctor_store(&d);
+		doctor_pci(&d);
 	}
 	nr = json_object_array_length(d.findings);
 	if (p->json) {

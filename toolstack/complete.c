@@ -10,6 +10,7 @@
 #include <string.h>
 #include "cmd.h"
 #include "host.h"
+#include "pci.h"
 
 #define FILES "<files>" /* the shell knows better than we what files there are */
 
@@ -70,6 +71,19 @@ static void devices(struct pvl *p, const char *domain, bool want_disks, const ch
 	}
 }
 
+static void pci_devices(struct pvl *p)
+{
+	struct pci_host pci;
+	bool iommu;
+
+	if (!pvl_host(p) || !p->ops->pci || p->ops->pci->scan(p->host, &pci, &iommu, NULL))
+		return;
+	for (unsigned i = 0; i < pci.nr; i++)
+		if (!pci.dev[i].bridge)
+			puts(pci.dev[i].name);
+	pci_free(&pci);
+}
+
 /* One alternative of an argument text: a kind in capitals, or a word as it is to be typed. */
 static void alternative(struct pvl *p, const char *kind, const char *domain)
 {
@@ -88,6 +102,8 @@ static void alternative(struct pvl *p, const char *kind, const char *domain)
 		devices(p, domain, true, "vif");
 	else if (strcmp(kind, "MAC") == 0) /* stands beside NUMBER */
 		devices(p, domain, false, "");
+	else if (strcmp(kind, "BDF") == 0 || strcmp(kind, "PCISPEC") == 0)
+		pci_devices(p);
 	else if (strcmp(kind, "COMMAND") == 0)
 		for (const struct cmd *c = pvl_commands; c->name; c++)
 			puts(c->name);

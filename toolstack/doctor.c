@@ -132,14 +132,14 @@ static void one_front(struct doctor *d, struct pvb_store *st, const char *dir, c
 	if (!pl.dom) {
 		snprintf(todo, sizeof(todo), "xenstore-rm %s", path);
 		doctor_find(d, "stale", "error", todo, "%s: the domain is gone", path);
-	} else {
+	} else if (strcmp(pl.kind, "pci")) { /* has one bus for all devices: doctor_pci() looks at these */
 		each_child(d, st, path, one_device, &pl);
 	}
 }
 
 static void one_kind(struct doctor *d, struct pvb_store *st, const char *dir, const char *kind, void *arg)
 {
-	static const char *const ours[] = { "vbd", "vbd3", "vif", "qdisk" };
+	static const char *const ours[] = { "vbd", "vbd3", "vif", "qdisk", "pci" };
 	struct place pl = { .alive = arg, .kind = kind };
 	char path[120];
 

@@ -9,6 +9,7 @@
  *          daemon   pvbackd not answering; alarms and errors it reports
  *          console  (Xen) xenconsoled beside a pvbackd that serves consoles, or neither; what pvbackd says of one
  *          script   (Xen) the hotplug scripts block-pvbus and vif-pvbus missing or not executable
+ *          pci      (Xen) devices about whose owner the back ends' nodes, xl's record and Xen disagree; without an IOMMU, on pciback
  *          network  a bridge that a NIC's configuration names and the host does not have; the TAP of a connected NIC gone
  */
 #include <stdbool.h>
@@ -30,4 +31,5 @@ void doctor_store(struct doctor *d);
 void doctor_kernel(struct doctor *d);
 void doctor_daemon(struct doctor *d);
 void doctor_consoles(struct doctor *d);
+void doctor_pci(struct doctor *d);
 #endif

@@ -275,7 +275,9 @@ int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_strea
 	if (!rc)
 		rc = build(h, dc, from, o->console, &console, domid, err);
 	if (!rc) {
-		rc = xen_console_serve(h, console_text, *domid, err);
+		rc = xen_pci_check_created(h, *domid, dc, err);
+		if (!rc)
+			rc = xen_console_serve(h, console_text, *domid, err);
 		if (!rc)
 			rc = xen_let_go(h, *domid, dc->c_info.name, o, err);
 		if (rc)
@@ -300,6 +302,8 @@ int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uin
 	rc = xen_config_fill(h->p, h, &h->conf, cfg, &dc, err);
 	if (!rc)
 		rc = xen_console_places(cfg, text, err);
+	if (!rc)
+		rc = xen_pci_check_create(h, cfg, &dc, err);
 	if (!rc)
 		rc = xen_bring_up(h, &dc, NULL, text, o, domid, err);
 	libxl_domain_config_dispose(&dc);

@@ -270,25 +270,21 @@ static int fill_pci(struct cfg *cfg, libxl_domain_config *dc, struct pvb_error *
 		return rc == -ENOENT ? 0 : rc;
 	for (unsigned i = 0; i < nr; i++) {
 		libxl_device_pci *pci = GROW(dc, pcidev, libxl_device_pci);
-		XLU_Config *x = xlu_cfg_init(stderr, "pci");
 		const char *v = "";
 
 		rc = cfg_list_item(cfg, "pci", i, &v, err);
-		if (!rc && pci && x) {
+		if (!rc && pci) {
 			libxl_device_pci_init(pci);
 			pci->msitranslate = def[0];
 			pci->power_mgmt = def[1];
 			pci->permissive = def[2];
 			pci->seize = def[3];
-			if (xlu_pci_parse_spec_string(x, pci, v))
-				rc = pvb_err(err, -EINVAL, "pci: \"%s\" is not a PCI device", v);
+			rc = xen_pci_parse(v, pci, err);
 		} else if (!rc) {
 			rc = pvb_err(err, -ENOMEM, "pci: out of memory");
 		}
-		if (x)
-			xlu_cfg_destroy(x);
 		if (rc)
-			return rc;
+			return pvb_err_prefix(err, rc, "%s", cfg_name(cfg));
 	}
 	if (nr && dc->c_info.type == LIBXL_DOMAIN_TYPE_PV)
 		libxl_defbool_set(&dc->b_info.u.pv.e820_host, true);

@@ -446,9 +446,13 @@ int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error
 	libxl_evgen_domain_death *death = NULL;
 	libxl_asyncop_how how = xen_op(h);
 	libxl_event *ev = NULL;
+	struct pci_slot *slots = NULL;
+	unsigned nr_slots = 0;
 	libxl_dominfo i;
 	int rc;
 
+	if (xen_pci_slots(h, domid, &slots, &nr_slots, NULL))
+		nr_slots = 0;
 	libxl_evenable_domain_death(h->ctx, domid, 0, &death);
 	rc = xen_wait(h, &how, libxl_domain_destroy(h->ctx, domid, &how), timeout_ms);
 	/* it stays, dying, for as long as somebody has its memory mapped */
@@ -456,15 +460,19 @@ int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error
 		libxl_event_free(h->ctx, ev);
 	if (death)
 		libxl_evdisable_domain_death(h->ctx, death);
-	if (rc)
+	if (rc) {
+		free(slots);
 		return xen_err(h, err, rc, "destroying domain %u", domid);
+	}
 	libxl_dominfo_init(&i);
 	rc = libxl_domain_info(h->ctx, &i, domid);
 	libxl_dominfo_dispose(&i);
 	if (rc == 0)
-		return pvb_err(err, -EBUSY, "domain %u is dying but not gone: some program still maps its memory",
-			       domid);
-	return 0;
+		rc = pvb_err(err, -EBUSY, "domain %u is dying but not gone: some program still maps its memory", domid);
+	else
+		rc = xen_pci_released(h, domid, slots, nr_slots, err);
+	free(slots);
+	return rc;
 }
 
 static int xen_shutdown(struct host *h, uint32_t domid, bool reboot, bool fallback, int timeout_ms,
@@ -637,6 +645,7 @@ const struct host_ops host_xen = {
 	.nic_attach = xen_nic_attach,
 	.nic_detach = xen_nic_detach,
 	.nic_plan = xen_nic_plan,
+	.pci = &xen_pci_ops,
 	.store_spec = xen_store_spec,
 	.store = xen_store,
 	.ctl_path = xen_ctl_path,

@@ -122,6 +122,17 @@ int xen_console_serve(struct host *h, const char *text, uint32_t domid, struct p
 /* What is remembered, or "". */
 void xen_console_kept(struct host *h, uint32_t domid, char text[XEN_CONSOLE_TEXT]);
 
+/* --- host-xen-pci.c --- */
+/* One device of pci=[]; what speaks against a configuration's devices (seizes those that are to be seized);
+ * whether the new domain has them; and the devices that a domain had before it was destroyed. */
+extern const struct pci_ops xen_pci_ops;
+struct pci_slot;
+int xen_pci_parse(const char *spec, libxl_device_pci *pci, struct pvb_error *err);
+int xen_pci_check_create(struct host *h, struct cfg *cfg, libxl_domain_config *dc, struct pvb_error *err);
+int xen_pci_check_created(struct host *h, uint32_t domid, const libxl_domain_config *dc, struct pvb_error *err);
+int xen_pci_slots(struct host *h, uint32_t domid, struct pci_slot **out, unsigned *nr, struct pvb_error *err);
+int xen_pci_released(struct host *h, uint32_t domid, const struct pci_slot *slots, unsigned nr, struct pvb_error *err);
+
 struct pvb_store *xen_store(struct host *h);
 /* Append to err what the back end or its hotplug script had to say; returns rc. */
 int xen_add_reason(struct host *h, const char *back, struct pvb_error *err, int rc);

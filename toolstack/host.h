@@ -21,6 +21,7 @@ struct cfg;
 struct pvl;
 struct host;
 struct json_object;
+struct pci_ops;
 
 struct dom_info {
 	uint32_t domid;
@@ -164,6 +165,7 @@ struct host_ops {
 	int (*nic_plan)(struct pvl *p, const char *const *specs, int nr_specs, struct json_object **out,
 			struct pvb_error *err);
 
+	const struct pci_ops *pci;                           /* pci.h; NULL: no PCI devices here */
 	const char *(*store_spec)(struct host *h);           /* for pvb_store_open() */
 	struct pvb_store *(*store)(struct host *h);          /* open; NULL if it could not be */
 	void (*ctl_path)(struct host *h, char *buf, size_t len); /* pvbackd's control socket */

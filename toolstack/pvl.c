@@ -134,6 +134,27 @@ static const struct opt network_list_opts[] = {
 	{ "names", 0, NULL, "device numbers only, one a line" },
 	{ 0 }
 };
+static const struct opt pci_assignable_list_opts[] = {
+	{ "show-names", 'n', NULL, "with the names given by pci-assignable-add -n" },
+	{ "candidates", 0, NULL, "all devices of this host: can it be passed, and if not, why" },
+	{ 0 }
+};
+static const struct opt pci_assignable_add_opts[] = {
+	{ "name", 'n', "NAME", "by which pci=[] and pci-attach may call it, as name=NAME" },
+	{ 0 }
+};
+static const struct opt pci_assignable_remove_opts[] = {
+	{ "rebind", 'r', NULL, "back to the driver that it came from" },
+	{ 0 }
+};
+static const struct opt pci_attach_opts[] = {
+	{ "no-reset", 0, NULL, "also a device that the kernel can not reset" },
+	{ 0 }
+};
+static const struct opt pci_list_opts[] = {
+	{ "names", 0, NULL, "devices only, one a line" },
+	{ 0 }
+};
 static const struct opt stats_opts[] = {
 	{ "prometheus", 0, NULL, "as Prometheus text" },
 	{ "watch", 'w', "SECONDS", "again and again" },
@@ -236,6 +257,18 @@ const struct cmd pvl_commands[] = {
 	  "Succeeds when both ends are connected; otherwise the device is taken away again.", attach_opts },
 	{ "network-detach", cmd_network_detach, 2, 2, "DOMAIN NUMBER|MAC", "remove a NIC", NULL, NULL },
 	{ "network-list", cmd_network_list, 1, 64, "DOMAIN...", "list NICs", NULL, network_list_opts },
+	{ "pci-assignable-list", cmd_pci_assignable_list, 0, 0, "", "list PCI devices that can be given to a domain",
+	  "With --candidates every device of the host, with what speaks against passing it through.", pci_assignable_list_opts },
+	{ "pci-assignable-add", cmd_pci_assignable_add, 1, 32, "BDF...", "take PCI devices from dom0's drivers, for domains",
+	  "All of them or none.  Refused for what dom0 uses: a mounted disk, a route, a console; --force takes it all the same.",
+	  pci_assignable_add_opts },
+	{ "pci-assignable-remove", cmd_pci_assignable_remove, 1, 1, "BDF|NAME", "end a PCI device's being assignable", NULL,
+	  pci_assignable_remove_opts },
+	{ "pci-attach", cmd_pci_attach, 2, 2, "DOMAIN PCISPEC", "give a PCI device to a domain",
+	  "Succeeds when the guest's driver and Xen have it; otherwise it is taken back.", pci_attach_opts },
+	{ "pci-detach", cmd_pci_detach, 2, 2, "DOMAIN PCISPEC", "take a PCI device from a domain",
+	  "A guest that does not let go in time keeps it, whole; --force takes it away.", NULL },
+	{ "pci-list", cmd_pci_list, 1, 1, "DOMAIN", "list a domain's PCI devices", NULL, pci_list_opts },
 	{ "stats", cmd_stats, 0, 2, "[DOMAIN [DEVICE]]", "counters of the disks and NICs that pvbackd serves",
 	  "DEVICE is a disk (xvda, 51712), or vifNUMBER for a NIC.",
 	  stats_opts },
