@@ -145,7 +145,7 @@ plan 'c["nics"][0]["bridge"] == "switch:lan?vlan=5" and c["nics"][0]["script"] =
 	"$pv; vif=['port=switch:lan?vlan=5']"
 refuse 'vif "mac=1": mac=1 is not' "$pv; vif=['mac=1']"
 refuse 'unknown part "bridgee"' "$pv; vif=['bridgee=x']"
-refuse 'pci: "nope"' "$pv; pci=['nope']"
+refuse 'PCI device "nope"' "$pv; pci=['nope']"
 refuse 'backendtype=pvbus takes no format' "$pv; disk=['backendtype=pvbus,format=qcow2,vdev=xvda,target=x']"
 refuse 'disk' "$pv; disk=['/x,raw,xvda,rw,what=1']"
 refuse 'viridian: "nope"' "$hvm; viridian=['nope']"
