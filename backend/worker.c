@@ -450,20 +450,17 @@ int worker_main(const struct worker_options *o)
 		rc = pvb_loop_run(w.loop);
 	while ((d = w.disks)) {
 		d->detaching = true;
-		if (d->blk && blk_connected(d->blk)) {
-			/* the supervisor is gone with us in the middle: nothing may be answered any more, and what
-			 * is in flight ends with the process */
-			break;
-		}
+		/* the supervisor is gone with us in the middle: nothing may be answered any more, and what is in flight
+		 * ends with the process */
+		if (d->blk && blk_connected(d->blk))
+			_exit(rc < 0 ? 1 : rc);
 		free_disk(d);
 	}
 	wnet_free(w.net);
-	if (!w.disks) {
-		blk_ctx_free(w.blk);
-		pvb_events_free(w.events);
-		aio_free(w.io.aio);
-		pvb_loop_free(w.loop);
-		pvb_hv_close(w.hv);
-	}
+	blk_ctx_free(w.blk);
+	pvb_events_free(w.events);
+	aio_free(w.io.aio);
+	pvb_loop_free(w.loop);
+	pvb_hv_close(w.hv);
 	return rc < 0 ? 1 : rc;
 }

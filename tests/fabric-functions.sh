@@ -83,7 +83,8 @@ backd_again() {
 	[ -z "$show" ] || echo '   $ pvbackd &'
 	rm -f ready
 	mkfifo ready
-	pvbackd --ready-fd 3 "$@" 3>ready 2>pvbackd.log &
+	: >pvbackd.log # an earlier one's worker may still have a word to say: neither writes over the other
+	pvbackd --ready-fd 3 "$@" 3>ready 2>>pvbackd.log &
 	backd=$!
 	cat ready
 	kill -0 $backd 2>/dev/null || fail "pvbackd did not start"
