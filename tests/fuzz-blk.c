@@ -13,12 +13,8 @@
  *                            hypervisor fails, 4 producer jump, 5 resize, 6 two bytes of the last slot change
  *
  * Built with --enable-fuzz (clang) it is a libFuzzer target: ./fuzz-blk -max_len=400 DIR tests/corpus/blk
- * Else it runs the inputs it is given (files or directories), which "make check" does with the corpus. */
-#include <dirent.h>
+ * Else fuzz-main.c runs it, which "make check" does with the corpus. */
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -26,6 +22,7 @@
 #include <unistd.h>
 #include "backend/block/blkif-impl.h"
 #include "bus/hv-impl.h"
+#include "fuzz-main.h"
 #include <xen/xen.h>
 #include <xen/io/blkif.h>
 
@@ -35,10 +32,6 @@
 #define RING_PAGES 4u
 #define DISK_MAX 128u         /* sectors */
 #define DOMID 3u
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(cond) do { if (!(cond)) { fprintf(stderr, "fuzz-blk: line %d: %s\n", __LINE__, #cond); abort(); } } while (0)
 
 /* ---- a hypervisor of arrays ------------------------------------------------------------------------------ */
 
@@ -639,72 +632,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-#ifndef FUZZ_TARGET
-static unsigned long ran;
-
-static void run_file(const char *path)
+static uint8_t small(uint8_t b, unsigned odds, size_t i)
 {
-	static uint8_t buf[1 << 16];
-	FILE *f = fopen(path, "rb");
-
-	if (!f) {
-		fprintf(stderr, "fuzz-blk: %s: %s\n", path, strerror(errno));
-		exit(1);
-	}
-	LLVMFuzzerTestOneInput(buf, fread(buf, 1, sizeof(buf), f));
-	fclose(f);
-	ran++;
+	return odds < 8 ? b : b & 15;
 }
 
-static void run_path(const char *path)
-{
-	char sub[4096];
-	struct dirent *de;
-	DIR *d = opendir(path);
-
-	if (!d) {
-		run_file(path);
-		return;
-	}
-	while ((de = readdir(d))) {
-		if (de->d_name[0] == '.')
-			continue;
-		snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name);
-		run_file(sub);
-	}
-	closedir(d);
-}
-
-/* Not as good as a fuzzer, but something new in every run, and without clang. */
-static void run_random(unsigned long n)
-{
-	uint64_t seed = getenv("SEED") ? strtoull(getenv("SEED"), NULL, 0) : (uint64_t)getpid() * 2654435761u ^ 20261121u;
-	uint8_t buf[300];
-
-	printf("SEED=%llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	for (; n > 0; n--, ran++) {
-		for (size_t i = 0; i < sizeof(buf); i++) {
-			seed = seed * 6364136223846793005u + 1442695040888963407u;
-			buf[i] = seed >> 60 < 8 ? (uint8_t)(seed >> 40) : (uint8_t)(seed >> 40) & 15;
-		}
-		LLVMFuzzerTestOneInput(buf, sizeof(buf));
-	}
-}
-
-int main(int argc, char **argv)
-{
-	const char *src = getenv("abs_top_srcdir");
-	char corpus[4096];
-
-	for (int i = 1; i < argc; i++)
-		run_path(argv[i]);
-	if (argc == 1) {
-		snprintf(corpus, sizeof(corpus), "%s/tests/corpus/blk", src ? src : "..");
-		run_path(corpus);
-		run_random(300);
-	}
-	printf("%lu inputs\n", ran);
-	return 0;
-}
-#endif
+const struct fuzz_target fuzz = { .name = "blk", .nr_random = 300, .least = 300, .most = 300, .byte = small, .seed = 20261121 };

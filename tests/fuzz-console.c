@@ -13,30 +13,16 @@
  *                     7    telnet to a client: length, bytes; the client agrees to binary if length is odd
  *
  * Built with --enable-fuzz (clang) it is a libFuzzer target: ./fuzz-console -max_len=600 DIR tests/corpus/console
- * Else it runs the inputs it is given (files or directories), which "make check" does with the corpus. */
-#include <dirent.h>
+ * Else fuzz-main.c runs it, which "make check" does with the corpus. */
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "backend/console/ring.h"
 #include "backend/console/telnet.h"
+#include "fuzz-main.h"
 
 #define BASE 0xfffffff0u
 #define OUT 2048u
 #define IN 1024u
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(cond) \
-	do { \
-		if (!(cond)) { \
-			fprintf(stderr, "fuzz-console: line %d: %s\n", __LINE__, #cond); \
-			abort(); \
-		} \
-	} while (0)
 
 static struct xencons_interface page;
 static struct con_ring ring;
@@ -249,74 +235,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-#ifndef FUZZ_TARGET
-static unsigned long ran;
-
-static void run_file(const char *path)
+static uint8_t telling(uint8_t b, unsigned odds, size_t i)
 {
-	FILE *f = fopen(path, "rb");
-	uint8_t buf[4096];
-
-	if (!f) {
-		fprintf(stderr, "fuzz-console: %s: %s\n", path, strerror(errno));
-		exit(1);
-	}
-	LLVMFuzzerTestOneInput(buf, fread(buf, 1, sizeof(buf), f));
-	fclose(f);
-	ran++;
+	return odds < 5 ? (uint8_t[]){ 0, 1, 2, 3, 6, 7, '\r', '\n', 250, 240, 251, 253, 255, 255, 4, 5 }[b % 16] : b;
 }
 
-static void run_path(const char *path)
-{
-	char sub[4096];
-	struct dirent *de;
-	DIR *d = opendir(path);
-
-	if (!d) {
-		run_file(path);
-		return;
-	}
-	while ((de = readdir(d))) {
-		if (de->d_name[0] == '.')
-			continue;
-		snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name);
-		run_file(sub);
-	}
-	closedir(d);
-}
-
-/* Not as good as a fuzzer, but something new in every run, and without clang. */
-static void run_random(unsigned long n)
-{
-	uint64_t seed = getenv("SEED") ? strtoull(getenv("SEED"), NULL, 0) : (uint64_t)getpid() * 2654435761u ^ 20261122u;
-	uint8_t buf[400];
-
-	printf("SEED=%llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	for (; n > 0; n--, ran++) {
-		for (size_t i = 0; i < sizeof(buf); i++) {
-			seed = seed * 6364136223846793005u + 1442695040888963407u;
-			buf[i] = (uint8_t)(seed >> 40);
-			if (seed >> 60 < 5)
-				buf[i] = (uint8_t[]){ 0, 1, 2, 3, 6, 7, '\r', '\n', 250, 240, 251, 253, 255, 255, 4, 5 }[buf[i] % 16];
-		}
-		LLVMFuzzerTestOneInput(buf, sizeof(buf));
-	}
-}
-
-int main(int argc, char **argv)
-{
-	const char *src = getenv("abs_top_srcdir");
-	char corpus[4096];
-
-	for (int i = 1; i < argc; i++)
-		run_path(argv[i]);
-	if (argc == 1) {
-		snprintf(corpus, sizeof(corpus), "%s/tests/corpus/console", src ? src : "..");
-		run_path(corpus);
-		run_random(3000);
-	}
-	printf("%lu inputs\n", ran);
-	return 0;
-}
-#endif
+const struct fuzz_target fuzz = { .name = "console", .nr_random = 3000, .least = 400, .most = 400, .byte = telling, .seed = 20261122 };

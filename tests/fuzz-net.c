@@ -15,12 +15,8 @@
  *                            in a page
  *
  * Built with --enable-fuzz (clang) it is a libFuzzer target: ./fuzz-net -max_len=600 DIR tests/corpus/net
- * Else it runs the inputs it is given (files or directories), which "make check" does with the corpus. */
-#include <dirent.h>
+ * Else fuzz-main.c runs it, which "make check" does with the corpus. */
 #include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -28,6 +24,7 @@
 #include "backend/net/nif-impl.h"
 #include "backend/net/packet.h"
 #include "bus/hv-impl.h"
+#include "fuzz-main.h"
 
 #define PAGES 48u             /* grants 0..47; from 44 on read-only */
 #define READONLY_FROM 44u
@@ -38,16 +35,6 @@
 #define DOMID 3u
 #define SLOTS NIF_RING_SLOTS
 #define MAX_LEN 16384u        /* of a frame for the guest */
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define MUST(cond) \
-	do { \
-		if (!(cond)) { \
-			fprintf(stderr, "fuzz-net: line %d: %s\n", __LINE__, #cond); \
-			abort(); \
-		} \
-	} while (0)
 
 /* ---- a hypervisor of arrays ------------------------------------------------------------------------------------ */
 
@@ -949,73 +936,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-#ifndef FUZZ_TARGET
-static unsigned long ran;
-
-static void run_file(const char *path)
+static uint8_t small(uint8_t b, unsigned odds, size_t i)
 {
-	static uint8_t buf[1 << 16];
-	FILE *f = fopen(path, "rb");
-
-	if (!f) {
-		fprintf(stderr, "fuzz-net: %s: %s\n", path, strerror(errno));
-		exit(1);
-	}
-	LLVMFuzzerTestOneInput(buf, fread(buf, 1, sizeof(buf), f));
-	fclose(f);
-	ran++;
+	return odds < 8 ? b : b & 15;
 }
 
-static void run_path(const char *path)
-{
-	char sub[4096];
-	struct dirent *de;
-	DIR *d = opendir(path);
-
-	if (!d) {
-		run_file(path);
-		return;
-	}
-	while ((de = readdir(d))) {
-		if (de->d_name[0] == '.')
-			continue;
-		snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name);
-		run_file(sub);
-	}
-	closedir(d);
-}
-
-/* Not as good as a fuzzer, but something new in every run, and without clang. */
-static void run_random(unsigned long n)
-{
-	uint64_t seed =
-		getenv("SEED") ? strtoull(getenv("SEED"), NULL, 0) : (uint64_t)getpid() * 2654435761u ^ 20261121u;
-	uint8_t buf[300];
-
-	printf("SEED=%llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	for (; n > 0; n--, ran++) {
-		for (size_t i = 0; i < sizeof(buf); i++) {
-			seed = seed * 6364136223846793005u + 1442695040888963407u;
-			buf[i] = seed >> 60 < 8 ? (uint8_t)(seed >> 40) : (uint8_t)(seed >> 40) & 15;
-		}
-		LLVMFuzzerTestOneInput(buf, sizeof(buf));
-	}
-}
-
-int main(int argc, char **argv)
-{
-	const char *src = getenv("abs_top_srcdir");
-	char corpus[4096];
-
-	for (int i = 1; i < argc; i++)
-		run_path(argv[i]);
-	if (argc == 1) {
-		snprintf(corpus, sizeof(corpus), "%s/tests/corpus/net", src ? src : "..");
-		run_path(corpus);
-		run_random(200);
-	}
-	printf("%lu inputs\n", ran);
-	return 0;
-}
-#endif
+const struct fuzz_target fuzz = { .name = "net", .nr_random = 200, .least = 300, .most = 300, .byte = small, .seed = 20261121 };

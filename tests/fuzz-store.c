@@ -12,15 +12,11 @@
  *                           3 domain 2 ends and begins at once
  *
  * Built with --enable-fuzz (clang) it is a libFuzzer target: ./fuzz-store -max_len=2048 DIR tests/corpus/store
- * Else it runs the inputs it is given (files or directories), which "make check" does with the corpus. */
-#include <dirent.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
+ * Else fuzz-main.c runs it, which "make check" does with the corpus. */
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include "bus/local/store-int.h"
+#include "fuzz-main.h"
 
 #define CLIENTS 6
 
@@ -33,8 +29,6 @@ struct fuzz_client {
 };
 static struct fuzz_client cl[CLIENTS];
 static const uint32_t domid_of[CLIENTS] = { 0, 0, 1, 1, 2, 3 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static bool exists(void *arg, uint32_t domid)
 {
@@ -268,82 +262,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	return 0;
 }
 
-#ifndef FUZZ_TARGET
-static unsigned long ran;
-
-static void run_file(const char *path)
+static uint8_t telling(uint8_t b, unsigned odds, size_t i)
 {
-	static uint8_t buf[1 << 20];
-	FILE *f = fopen(path, "rb");
-	size_t n;
-
-	if (!f) {
-		perror(path);
-		exit(1);
-	}
-	n = fread(buf, 1, sizeof(buf), f);
-	fclose(f);
-	LLVMFuzzerTestOneInput(buf, n);
-	ran++;
+	return i % 3 && odds < 9 ? (uint8_t[]){ 0, 1, 2, 3, 4, 5, 0xff, 'x', '/', 'n', '1', 'T' }[b % 12] : b;
 }
 
-static void run_path(const char *path)
-{
-	char sub[4096];
-	struct dirent *de;
-	struct stat st;
-	DIR *d;
-
-	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) {
-		run_file(path);
-		return;
-	}
-	d = opendir(path);
-	while (d && (de = readdir(d))) {
-		if (de->d_name[0] == '.')
-			continue;
-		snprintf(sub, sizeof(sub), "%s/%s", path, de->d_name);
-		run_file(sub);
-	}
-	if (d)
-		closedir(d);
-}
-
-/* Not as good as a fuzzer, but something new in every run, and without clang. */
-static void run_random(unsigned long n)
-{
-	uint64_t seed = getenv("SEED") ? strtoull(getenv("SEED"), NULL, 0) : (uint64_t)(uintptr_t)&seed ^ 20261121u;
-	uint8_t buf[512];
-	size_t i, len;
-
-	printf("SEED=%llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	while (n-- > 0) {
-		for (len = 64 + seed % 448, i = 0; i < len; i++) {
-			seed = seed * 6364136223846793005u + 1442695040888963407u;
-			buf[i] = (uint8_t)(seed >> 40);
-			if (i % 3 && seed >> 60 < 9)
-				buf[i] = (uint8_t[]){ 0, 1, 2, 3, 4, 5, 0xff, 'x', '/', 'n', '1', 'T' }[buf[i] % 12];
-		}
-		LLVMFuzzerTestOneInput(buf, len);
-		ran++;
-	}
-}
-
-int main(int argc, char **argv)
-{
-	const char *src = getenv("abs_top_srcdir");
-	char corpus[4096];
-	int i;
-
-	for (i = 1; i < argc; i++)
-		run_path(argv[i]);
-	if (argc == 1) {
-		snprintf(corpus, sizeof(corpus), "%s/tests/corpus/store", src ? src : ".");
-		run_path(corpus);
-		run_random(500);
-	}
-	printf("%lu inputs\n", ran);
-	return 0;
-}
-#endif
+const struct fuzz_target fuzz = { .name = "store", .nr_random = 500, .least = 64, .most = 512, .byte = telling, .seed = 20261121 };
