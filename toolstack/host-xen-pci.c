@@ -133,13 +133,10 @@ static int domain_fits(struct host *h, uint32_t domid, struct target *t, struct 
 	int rc;
 
 	snprintf(who, sizeof(who), "domain %u", domid);
-	libxl_dominfo_init(&i);
-	rc = libxl_domain_info(h->ctx, &i, domid);
+	rc = xen_look(h, domid, &i, err);
 	t->domid = domid;
 	t->paused = i.paused;
-	if (rc)
-		rc = xen_err(h, err, rc, "%s", who);
-	else if (i.shutdown || i.dying)
+	if (!rc && (i.shutdown || i.dying))
 		rc = pvb_err(err, -ESRCH, "%s has shut down", who);
 	libxl_dominfo_dispose(&i);
 	if (rc)

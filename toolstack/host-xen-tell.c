@@ -79,13 +79,9 @@ static int find_drive(struct host *h, uint32_t domid, const char *vdev, char **m
 static int check_type(struct host *h, uint32_t domid, struct pvb_error *err)
 {
 	libxl_dominfo i;
-	int rc;
+	int rc = xen_look(h, domid, &i, err);
 
-	libxl_dominfo_init(&i);
-	rc = libxl_domain_info(h->ctx, &i, domid);
-	if (rc)
-		rc = xen_err(h, err, rc, "domain %u", domid);
-	else if (i.domain_type != LIBXL_DOMAIN_TYPE_HVM)
+	if (!rc && i.domain_type != LIBXL_DOMAIN_TYPE_HVM)
 		rc = pvb_err(err, -EOPNOTSUPP, "domain %u is of type %s; only type hvm has CD drives (block-attach and "
 			     "block-detach work everywhere)", domid, libxl_domain_type_to_string(i.domain_type));
 	libxl_dominfo_dispose(&i);

@@ -86,15 +86,6 @@ int xen_vcpu_list(struct host *h, uint32_t domid, struct json_object *rows, stru
 	return 0;
 }
 
-static int look(struct host *h, uint32_t domid, libxl_dominfo *i, struct pvb_error *err)
-{
-	int rc;
-
-	libxl_dominfo_init(i);
-	rc = libxl_domain_info(h->ctx, i, domid);
-	return rc ? xen_err(h, err, rc, "domain %u", domid) : 0;
-}
-
 /* --- how many ---------------------------------------------------------------------------------------- */
 
 /* The guest's kernel switches them; one that is paused will do so later. */
@@ -106,7 +97,7 @@ static int wait_online(struct host *h, uint32_t domid, unsigned nr, int timeout_
 	for (;;) {
 		unsigned online;
 		bool paused, over;
-		int rc = look(h, domid, &i, err);
+		int rc = xen_look(h, domid, &i, err);
 
 		if (rc)
 			return rc;
@@ -135,7 +126,7 @@ int xen_vcpu_set(struct host *h, uint32_t domid, unsigned nr, bool ignore_host, 
 	libxl_bitmap map;
 	unsigned max;
 
-	rc = look(h, domid, &i, err);
+	rc = xen_look(h, domid, &i, err);
 	if (rc)
 		return rc;
 	max = i.vcpu_max_id + 1;
@@ -245,7 +236,7 @@ static int wait_memory(struct host *h, uint32_t domid, uint64_t kib, int timeout
 	libxl_dominfo i;
 
 	for (;;) {
-		int rc = look(h, domid, &i, err);
+		int rc = xen_look(h, domid, &i, err);
 
 		if (rc)
 			return rc;

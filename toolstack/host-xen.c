@@ -432,7 +432,7 @@ static int xen_info(struct host *h, struct json_object **out, struct pvb_error *
 
 /* --- doing ------------------------------------------------------------------------------------------- */
 
-static int look(struct host *h, uint32_t domid, libxl_dominfo *i, struct pvb_error *err)
+int xen_look(struct host *h, uint32_t domid, libxl_dominfo *i, struct pvb_error *err)
 {
 	int rc;
 
@@ -480,7 +480,7 @@ static int xen_shutdown(struct host *h, uint32_t domid, bool reboot, bool fallba
 {
 	libxl_asyncop_how how = xen_op(h);
 	libxl_dominfo i;
-	int rc = look(h, domid, &i, err);
+	int rc = xen_look(h, domid, &i, err);
 
 	if (rc)
 		return rc;
@@ -529,7 +529,7 @@ static int xen_wait_end(struct host *h, uint32_t domid, enum end_kind kind, int 
 static int xen_pause(struct host *h, uint32_t domid, bool pause, struct pvb_error *err)
 {
 	libxl_dominfo i;
-	int rc = look(h, domid, &i, err);
+	int rc = xen_look(h, domid, &i, err);
 
 	/* Xen counts pauses; what is asked for is a state */
 	for (int tries = 0; !rc && i.paused != pause && tries < 32; tries++) {
@@ -542,7 +542,7 @@ static int xen_pause(struct host *h, uint32_t domid, bool pause, struct pvb_erro
 		if (rc)
 			return xen_err(h, err, rc, "%spausing domain %u", pause ? "" : "un", domid);
 		libxl_dominfo_dispose(&i);
-		rc = look(h, domid, &i, err);
+		rc = xen_look(h, domid, &i, err);
 	}
 	if (!rc && i.paused != pause)
 		rc = pvb_err(err, -EIO, "domain %u is still %s", domid, pause ? "running" : "paused");

@@ -49,6 +49,9 @@ void xl_conf_free(struct xl_conf *conf);
 int xen_err(struct host *h, struct pvb_error *err, int rc, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 const char *xen_rc_word(int rc);
 
+/* What libxl knows of a domain.  i is to be disposed of after 0, and may be after a failure. */
+int xen_look(struct host *h, uint32_t domid, libxl_dominfo *i, struct pvb_error *err);
+
 /* An asynchronous operation: xen_op() gives the how, xen_wait() waits for its end, aborting it after
  * timeout_ms (-1: never).  rc: what the initiating call returned.  Returns a libxl code. */
 libxl_asyncop_how xen_op(struct host *h);
