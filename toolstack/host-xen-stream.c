@@ -179,25 +179,27 @@ int xen_resume(struct host *h, uint32_t domid, struct pvb_error *err)
 	return is_suspended(h, domid) == 0 ? 0 : pvb_err(err, -EIO, "domain %u is still suspended", domid);
 }
 
+/* It is there and will answer when it is asked to suspend itself.  suspended: what is said of one that has done so. */
+static int can_suspend(struct host *h, uint32_t domid, const char *suspended, struct pvb_error *err)
+{
+	libxl_dominfo i;
+	int rc = xen_look(h, domid, &i, err);
+
+	if (!rc && is_suspended(h, domid))
+		rc = pvb_err(err, -EBUSY, "domain %u is suspended%s", domid, suspended);
+	else if (!rc && i.paused)
+		rc = pvb_err(err, -EBUSY, "domain %u is paused and can not answer; unpause it first", domid);
+	libxl_dominfo_dispose(&i);
+	return rc;
+}
+
 int xen_suspend(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err)
 {
+	int rc = can_suspend(h, domid, " already", err);
 	libxl_asyncop_how how;
-	libxl_dominfo i;
-	bool paused;
-	int rc;
 
-	libxl_dominfo_init(&i);
-	rc = libxl_domain_info(h->ctx, &i, domid);
-	paused = i.paused;
-	libxl_dominfo_dispose(&i);
-	if (rc)
-		return xen_err(h, err, rc, "domain %u", domid);
-	if (is_suspended(h, domid))
-		return pvb_err(err, -EBUSY, "domain %u is suspended already", domid);
-	if (paused)
-		return pvb_err(err, -EBUSY, "domain %u is paused and can not answer; unpause it first", domid);
-	if (h->p->dry_run)
-		return 0;
+	if (rc || h->p->dry_run)
+		return rc;
 	how = xen_op(h);
 	rc = xen_wait(h, &how, libxl_domain_suspend_only(h->ctx, domid, &how), timeout_ms);
 	return rc ? xen_err(h, err, rc, "suspending domain %u", domid) : 0;
@@ -242,21 +244,11 @@ static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bo
 		     struct pvb_error *err)
 {
 	libxl_asyncop_how how = xen_op(h);
+	int nr = 0, rc = can_suspend(h, domid, ": pvl resume lets it go on", err);
 	libxl_device_pci *pci;
-	libxl_dominfo i;
-	int nr = 0, rc;
-	bool paused;
 
-	libxl_dominfo_init(&i);
-	rc = libxl_domain_info(h->ctx, &i, domid);
-	paused = i.paused;
-	libxl_dominfo_dispose(&i);
 	if (rc)
-		return xen_err(h, err, rc, "domain %u", domid);
-	if (is_suspended(h, domid))
-		return pvb_err(err, -EBUSY, "domain %u is suspended: pvl resume lets it go on", domid);
-	if (paused)
-		return pvb_err(err, -EBUSY, "domain %u is paused and can not answer; unpause it first", domid);
+		return rc;
 	pci = libxl_device_pci_list(h->ctx, domid, &nr);
 	if (pci)
 		libxl_device_pci_list_free(pci, nr);
