@@ -220,7 +220,7 @@ static void a_guest_never_connected(void **state)
 	expect(BACK "/state-0", "3");
 }
 
-static void by_force(void **state)
+static void drive(void)
 {
 	struct pci_slot s = slot(A);
 
@@ -232,20 +232,18 @@ static void by_force(void **state)
 	expect(FRONT "/state", "4");
 }
 
+static void by_force(void **state)
+{
+	drive();
+}
+
 /* ... from one that stopped half way. */
 static void by_force_the_rest(void **state)
 {
-	struct pci_slot s = slot(A);
-
 	put(FRONT "/state", "7");
 	put(BACK "/state", "7");
 	put(BACK "/state-0", "5");
-	wake(false, true);
-	xen_pcipv_drive(&host, 7, &s, 10000);
-	sleep_again();
-	expect(BACK "/state-0", "5");
-	expect(BACK "/state", "4");
-	expect(FRONT "/state", "4");
+	drive();
 }
 
 static void connected(void **state)
