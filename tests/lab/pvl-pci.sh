@@ -3,40 +3,15 @@
 #
 # PCI passthrough by pvl on real Xen: each wrong use is refused with its reason and nothing touched, a PV guest gets a NIC, uses it,
 # gives it back and gets it again, and what xl answers wrongly (marked [L]) is answered rightly.
-#   lab/run --iommu --disk 16-MiB-FILE --dest ... tests/lab/pvl-pci.sh pv
-#   lab/run --iommu --with-qemu --mem 2560 ... tests/lab/pvl-pci.sh firmware hvm (hvm alone takes minutes)
-#   lab/run --iommu --xen iommu=0 ... tests/lab/pvl-pci.sh noiommu
+#   lab/run --iommu --disk 16-MiB-FILE --dest ... --file tests/lab/pvl-functions.sh tests/lab/pvl-pci.sh pv
+#   lab/run --iommu --with-qemu --mem 2560 ... --file tests/lab/pvl-functions.sh tests/lab/pvl-pci.sh firmware hvm (hvm alone takes minutes)
+#   lab/run --iommu --xen iommu=0 ... --file tests/lab/pvl-functions.sh tests/lab/pvl-pci.sh noiommu
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
+# shellcheck source=tests/lab/pvl-functions.sh
+. /root/pvl-functions.sh
 [ $# -gt 0 ] || set -- pv
 
-# guest_create makes its guests with pvl, which keeps pci_max=; everything else here that says xl means xl
-xl() {
-	if [ "$1" = create ]; then
-		shift
-		pvl create "$@"
-	else
-		command xl "$@"
-	fi
-}
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
-# want STATUS REGEX ARG...: run pvl; its status, and what its two outputs together must contain
-want() {
-	local status=$1 regex=$2 rc=0 started=$EPOCHREALTIME
-	shift 2
-	pvl "$@" >/tmp/want.out 2>&1 </dev/null || rc=$?
-	printf '   %-60s status %s, %.1f s\n' "pvl $*" $rc "$(awk "BEGIN { print $EPOCHREALTIME - $started }")"
-	if [ $rc -ne "$status" ] || ! { cat /tmp/want.out; echo; } | grep -qE -- "$regex"; then
-		fail "pvl $*: status $rc (wanted $status), output (wanted /$regex/):"
-		cat /tmp/want.out
-	fi
-}
-check() { # WHAT COMMAND...
-	local what=$1
-	shift
-	"$@" || fail "$what"
-}
 driver() { basename "$(readlink "/sys/bus/pci/devices/0000:$1/driver" || echo none)"; }
 nic_of() { ls "/sys/bus/pci/devices/0000:$1/net"; }
 # What Xen itself says: d0, d3, d[IO] ...

@@ -3,39 +3,14 @@
 #
 # pvl on real Xen: guests with stock kernels, disks of pvbackd.  Each command does what it says or fails, says why and
 # leaves nothing half done; xl sees what pvl does, and the other way round.
-#   lab/run --allow-splat 'sysrq triggered crash|Call Trace' tests/lab/pvl-xen.sh [pv|pvh|hvm]...
+#   lab/run --allow-splat 'sysrq triggered crash|Call Trace' --file tests/lab/pvl-functions.sh tests/lab/pvl-xen.sh [pv|pvh|hvm]...
 # (hvm: lab/run --with-qemu)
 # shellcheck source=lab/dom0/functions.sh
 . "$LAB/functions.sh"
+# shellcheck source=tests/lab/pvl-functions.sh
+. /root/pvl-functions.sh
 [ $# -gt 0 ] || set -- pv pvh
 
-# guest_create makes its guests with pvl; everything else here that says xl means xl
-xl() {
-	if [ "$1" = create ]; then
-		shift
-		pvl create "$@"
-	else
-		command xl "$@"
-	fi
-}
-failed=0
-fail() { echo "FAIL: $*"; failed=1; }
-# want STATUS REGEX ARG...: run pvl; its status, and what its two outputs together must contain
-want() {
-	local status=$1 regex=$2 rc=0 started=$EPOCHREALTIME
-	shift 2
-	pvl "$@" >/tmp/want.out 2>&1 </dev/null || rc=$?
-	printf '   %-60s status %s, %.1f s\n' "pvl $*" $rc "$(awk "BEGIN { print $EPOCHREALTIME - $started }")"
-	if [ $rc -ne "$status" ] || ! { cat /tmp/want.out; echo; } | grep -qE -- "$regex"; then
-		fail "pvl $*: status $rc (wanted $status), output (wanted /$regex/):"
-		cat /tmp/want.out
-	fi
-}
-check() { # WHAT COMMAND...
-	local what=$1
-	shift
-	"$@" || fail "$what"
-}
 # shellcheck disable=SC2317 # check and wait_for call it
 monitor_runs() { # [DOMID]
 	cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ' | grep -q "monitor --ready-fd [0-9]* ${1:-[0-9]}"
