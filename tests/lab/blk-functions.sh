@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What the block tests of the lab share: starting pvbackd, disk specs, and the proof that nothing is left of a disk.
+# What the block tests of the lab share, and those of guests' modules: starting pvbackd, disk specs, the proof that nothing
+# is left of a disk, a guest that comes again, and a back end that lies to one.
 #   lab/run ... --file tests/lab/blk-functions.sh tests/lab/blk-*.sh
 
 log=/var/log/pvbus/pvbackd.log
@@ -76,3 +77,25 @@ backd_stop() {
 }
 
 state_of() { xenstore-read "/local/domain/0/backend/vbd/$1/$2/state" 2>/dev/null; }
+
+# A guest that xl made again (reboot, restore, migration) has a new domid.
+guest_again() {
+	xl domid "$1" >"$lab_dir/$1.id" || return
+	xenstore-rm "/local/domain/$(guest_id "$1")/data/done" 2>/dev/null
+	rm -f "$lab_dir/$1.seq"
+}
+
+# lie_to GUEST PROGRAM DEVID LIE WANTED [OPTION]: a back end that lies till the guest has seen what WANTED says
+lie_to() {
+	local guest=$1 program=$2 devid=$3 lie=$4 wanted=$5 option=${6:-} rc=0 pid
+
+	[ -p /tmp/hold ] || mkfifo /tmp/hold || return
+	"/root/$program" "$(guest_id "$guest")" "$devid" "$lie" ${option:+"$option"} </tmp/hold >/tmp/lie.out 2>&1 &
+	pid=$!
+	exec 9>/tmp/hold
+	in_guest "$guest" lied "$devid" "$wanted" >/tmp/out || rc=1
+	exec 9>&-
+	wait $pid || rc=1
+	note "$lie${option:+ $option}: $(tr '\n' ' ' </tmp/out) $(tail -n 1 /tmp/lie.out)"
+	[ $rc = 0 ] && in_guest "$guest" unlied "$devid"
+}

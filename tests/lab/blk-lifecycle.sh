@@ -28,13 +28,6 @@ guest_fio_end() {
 	guest_exec "$1" 'i=0; until [ -s /tmp/fio.rc ] || [ $i = 1200 ]; do usleep 100000; i=$((i + 1)); done; [ "$(cat /tmp/fio.rc)" = 0 ] || { cat /tmp/fio.out; exit 1; }' 150
 }
 
-# A guest that xl made again (reboot, restore, migration) has a new domid.
-guest_again() {
-	xl domid "$1" >"$lab_dir/$1.id" || return
-	xenstore-rm "/local/domain/$(guest_id "$1")/data/done" 2>/dev/null
-	rm -f "$lab_dir/$1.seq"
-}
-
 there='i=0; until [ -b /dev/xvdb ] || [ $i = 200 ]; do usleep 50000; i=$((i + 1)); done; [ -b /dev/xvdb ]'
 gone='i=0; while [ -e /sys/bus/xen/devices/vbd-51728 ] && [ $i -lt 200 ]; do usleep 50000; i=$((i + 1)); done; [ ! -e /sys/bus/xen/devices/vbd-51728 ]'
 

@@ -60,12 +60,6 @@ start() { # NAME DISK [MODULE PARAMETERS]
 	[ "$driver" = "${module/xen-blkfront/vbd}" ] || { echo "another driver has the disk: $driver" >&2; return 1; }
 }
 
-guest_again() { # after a restore
-	xl domid "$1" >"$lab_dir/$1.id" || return
-	xenstore-rm "/local/domain/$(guest_id "$1")/data/done" 2>/dev/null
-	rm -f "$lab_dir/$1.seq"
-}
-
 in_guest() { # NAME WORD [ARG...]
 	local name=$1
 	shift
@@ -270,20 +264,9 @@ step_poll() {
 	in_guest poll fio_end && in_guest poll polled && in_guest poll facts && in_guest poll sane && guest_destroy poll
 }
 
-# A back end that lies: LIE WANTED
-lie() {
-	local rc=0 pid
-
+lie() { # LIE WANTED
 	devid=$((devid + 16))
-	[ -p /tmp/hold ] || mkfifo /tmp/hold || return
-	/root/lying-vbd "$(guest_id lies)" $devid "$1" </tmp/hold >/tmp/lie.out 2>&1 &
-	pid=$!
-	exec 9>/tmp/hold
-	in_guest lies lied $devid "$2" >/tmp/out || rc=1
-	exec 9>&-
-	wait $pid || rc=1
-	note "$1: $(tr '\n' ' ' </tmp/out) $(tail -n 1 /tmp/lie.out)"
-	[ $rc = 0 ] && in_guest lies unlied $devid
+	lie_to lies lying-vbd $devid "$@"
 }
 
 # One line in the guest's log, a disk that is disabled, and a guest that goes on.

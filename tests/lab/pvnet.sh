@@ -147,20 +147,9 @@ step_rmmod() { need g1 && in_guest g1 rmmod "$rounds" 10.9.0.1 && in_guest g1 fe
 
 step_unbind() { need g1 && in_guest g1 unbind "$rounds" 10.9.0.1 && in_guest g1 fetch 10.9.0.1 && in_guest g1 sane; }
 
-# A back end that lies: LIE WANTED [plain]
-lie() {
-	local rc=0 pid
-
+lie() { # LIE WANTED [plain]
 	devid=$((devid + 1))
-	[ -p /tmp/hold ] || mkfifo /tmp/hold || return
-	/root/lying-vif "$(guest_id g6)" $devid "$1" ${3:-} </tmp/hold >/tmp/lie.out 2>&1 &
-	pid=$!
-	exec 9>/tmp/hold
-	in_guest g6 lied $devid "$2" >/tmp/out || rc=1
-	exec 9>&-
-	wait $pid || rc=1
-	note "$1${3:+ $3}: $(tr '\n' ' ' </tmp/out) $(tail -n 1 /tmp/lie.out)"
-	[ $rc = 0 ] && in_guest g6 unlied $devid
+	lie_to g6 lying-vif $devid "$@"
 }
 
 # One line in the guest's log, a device that is disabled, and a guest that goes on.
@@ -181,12 +170,6 @@ step_lies() {
 		esac
 	done
 	in_guest g6 sane "'device is disabled|still in use'" && guest_destroy g6
-}
-
-guest_again() { # after a restore
-	xl domid "$1" >"$lab_dir/$1.id" || return
-	xenstore-rm "/local/domain/$(guest_id "$1")/data/done" 2>/dev/null
-	rm -f "$lab_dir/$1.seq"
 }
 
 # Two of them, while the guest fetches a file.
