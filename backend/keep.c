@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include "bus/journal.h"
 #include "fence.h"
@@ -120,10 +121,22 @@ static int write_record(const struct device *d, size_t bytes)
 	return rc;
 }
 
+/* The file has no blocks before its worker uses them, and finding then that there are none would kill the worker. */
+static int check_room(const struct device *d, size_t bytes)
+{
+	struct statvfs st;
+
+	if (d->sup->keep_fd < 0 || fstatvfs(d->sup->keep_fd, &st) < 0)
+		return 0;
+	/* none at all: a file system without a limit */
+	return st.f_blocks != 0 && st.f_bavail < bytes / st.f_frsize + 1 ? -ENOSPC : 0;
+}
+
 int keep_new(struct device *d, size_t bytes, struct pvb_error *err)
 {
-	int rc = new_memory(d, JOURNAL, bytes);
+	int rc = check_room(d, bytes);
 
+	rc = rc < 0 ? rc : new_memory(d, JOURNAL, bytes);
 	if (rc >= 0) {
 		d->journal_fd = rc;
 		rc = d->sup->keep_fd >= 0 ? write_record(d, bytes) : 0;

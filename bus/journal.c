@@ -35,6 +35,7 @@ static void attach(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t entry
 	j->entry_size = entry_size;
 	j->nr = nr;
 	j->free = UINT32_MAX;
+	j->fresh = nr;
 	j->in_use = nr;
 	j->bytes = pvb_journal_bytes(nr, entry_size);
 }
@@ -42,13 +43,10 @@ static void attach(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t entry
 void pvb_journal_init(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t entry_size, uint64_t generation,
 		      uint32_t req_cons, uint32_t rsp_prod)
 {
-	uint32_t i;
-
-	memset(mem, 0, pvb_journal_bytes(nr, entry_size));
+	memset(mem, 0, sizeof(*j->head)); /* who died here before may have begun */
 	PVB_CRASH_POINT(journal_init_zeroed);
 	attach(j, mem, nr, entry_size);
-	for (i = nr; i-- > 0;)
-		pvb_journal_put(j, pvb_journal_at(j, i));
+	j->fresh = j->in_use = 0;
 	j->head->version = PVB_JOURNAL_VERSION;
 	j->head->head_size = sizeof(struct pvb_journal_head);
 	j->head->entry_size = entry_size;
@@ -174,7 +172,7 @@ int pvb_journal_recover(struct pvb_journal *j, uint32_t ring_rsp_prod, uint32_t 
 		return rc;
 	/* Entries first, head after: run again from any point in between, the same entries are found. */
 	j->free = UINT32_MAX;
-	j->in_use = j->nr;
+	j->fresh = j->in_use = j->nr;
 	for (i = j->nr; i-- > 0;) {
 		struct pvb_journal_entry *e = pvb_journal_at(j, i);
 

@@ -63,14 +63,16 @@ struct pvb_journal {
 	uint8_t *entries;
 	uint32_t entry_size, nr;
 	uint32_t free;           /* head of the free list */
+	uint32_t fresh;          /* entries from here on have never been used, are all zero and on no list */
 	uint32_t in_use;
 	size_t bytes;
 };
 
 /* Bytes a journal of nr entries needs (page multiple). */
 size_t pvb_journal_bytes(uint32_t nr, uint32_t entry_size);
-/* Make a new journal in mem (pvb_journal_bytes() long; cleared here), for a ring whose next request has
- * index req_cons and whose next response has index rsp_prod. */
+/* Make a new journal in mem (pvb_journal_bytes() long), for a ring whose next request has index req_cons and whose
+ * next response has index rsp_prod.  mem is all zero, as a new file is, but for what a call that did not come to its end
+ * may have left.  Entries are not touched before they are used: a ring that is idle has no memory behind them. */
 void pvb_journal_init(struct pvb_journal *j, void *mem, uint32_t nr, uint32_t entry_size, uint64_t generation,
 		      uint32_t req_cons, uint32_t rsp_prod);
 /* Open what an earlier process left: checks everything recovery depends on.  -EPROTO with words.
@@ -107,8 +109,12 @@ static inline struct pvb_journal_entry *pvb_journal_get(struct pvb_journal *j)
 {
 	struct pvb_journal_entry *e;
 
-	if (j->free == UINT32_MAX)
-		return NULL;
+	if (j->free == UINT32_MAX) {
+		if (j->fresh == j->nr)
+			return NULL;
+		j->in_use++;
+		return pvb_journal_at(j, j->fresh++);
+	}
 	e = pvb_journal_at(j, j->free);
 	j->free = e->next_free;
 	j->in_use++;

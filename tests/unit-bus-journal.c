@@ -374,6 +374,7 @@ static void test_open_refuses(void **state)
 	memset(mem, 0xff, bytes);
 	assert_int_equal(pvb_journal_open(&o, mem, bytes, NR, sizeof(struct entry), &err), -EPROTO);
 	assert_non_null(strstr(err.text, "magic"));
+	memset(mem, 0, bytes);
 	pvb_journal_init(&j, mem, NR, sizeof(struct entry), 7, START, START);
 	assert_int_equal(j.head->generation, 7);
 	assert_int_equal(pvb_journal_open(&o, mem, bytes, NR, sizeof(struct entry), &err), 0);
@@ -411,6 +412,7 @@ static void test_recover_refuses(void **state)
 	struct pvb_journal_entry *a, *b;
 	struct pvb_journal j;
 
+	memset(mem, 0, bytes);
 	pvb_journal_init(&j, mem, NR, sizeof(struct entry), 1, START, START);
 	/* the guest wrote its rsp_prod: nothing was pushed */
 	assert_int_equal(recover(&j, START + 1), -EPROTO);
@@ -441,6 +443,29 @@ static void test_recover_refuses(void **state)
 	free(mem);
 }
 
+static void test_init_leaves_entries_alone(void **state)
+{
+	size_t bytes = pvb_journal_bytes(NR, sizeof(struct entry)), head = sizeof(struct pvb_journal_head);
+	uint8_t *mem = aligned_alloc(PAGE, bytes);
+	struct pvb_journal_entry *e;
+	struct pvb_journal j;
+	size_t i;
+
+	/* not what a new file has, so that each byte written shows */
+	memset(mem, 0xa5, bytes);
+	pvb_journal_init(&j, mem, NR, sizeof(struct entry), 1, START, START);
+	for (i = head; i < bytes; i++)
+		assert_int_equal(mem[i], 0xa5);
+	/* one that is used again and again is the same one */
+	memset(mem + head, 0, bytes - head);
+	for (i = 0; i < 3; i++) {
+		e = pvb_journal_get(&j);
+		assert_int_equal(pvb_journal_index(&j, e), 0);
+		pvb_journal_put(&j, e);
+	}
+	free(mem);
+}
+
 static void test_full(void **state)
 {
 	size_t bytes = pvb_journal_bytes(NR, sizeof(struct entry));
@@ -449,6 +474,7 @@ static void test_full(void **state)
 	struct pvb_journal j;
 	unsigned i;
 
+	memset(mem, 0, bytes);
 	pvb_journal_init(&j, mem, NR, sizeof(struct entry), 1, 0, 0);
 	for (i = 0; i < NR; i++) {
 		e[i] = pvb_journal_get(&j);
@@ -471,6 +497,7 @@ int main(void)
 		cmocka_unit_test(test_crash_in_recovery),
 		cmocka_unit_test(test_open_refuses),
 		cmocka_unit_test(test_recover_refuses),
+		cmocka_unit_test(test_init_leaves_entries_alone),
 		cmocka_unit_test(test_full),
 	};
 
