@@ -275,9 +275,8 @@ static int make_stats(struct device *d, struct pvb_error *err)
 	d->stats_fd = keep_stats(d, d->ops->stats_bytes, !d->adopted);
 	if (d->stats_fd < 0)
 		return pvb_err(err, d->stats_fd, "statistics: %s", strerror(-d->stats_fd));
-	d->stats = mmap(NULL, d->ops->stats_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, d->stats_fd, 0);
-	if (d->stats == MAP_FAILED) {
-		d->stats = NULL;
+	d->stats = ipc_map(d->stats_fd, d->ops->stats_bytes);
+	if (!d->stats) {
 		return pvb_err(err, -errno, "statistics: %s", strerror(errno));
 	}
 	version = d->stats; /* first in each kind's */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <sys/mman.h>
 #include "ipc.h"
 
 int ipc_send(int sock, const struct ipc_msg *m, const int *fds, unsigned nr_fds)
@@ -71,4 +72,15 @@ int ipc_recv(int sock, struct ipc_msg *m, int fds[IPC_MAX_FDS], unsigned *nr_fds
 		return -EPROTO;
 	}
 	return 1;
+}
+
+void *ipc_map(int fd, size_t bytes)
+{
+	void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (mem == MAP_FAILED)
+		return NULL;
+	/* one page at a time: on a file system the first look would read, and so make, all of them */
+	madvise(mem, bytes, MADV_RANDOM);
+	return mem;
 }

@@ -89,4 +89,6 @@ int ipc_send(int sock, const struct ipc_msg *m, const int *fds, unsigned nr_fds)
  * caller's to close. */
 int ipc_recv(int sock, struct ipc_msg *m, int fds[IPC_MAX_FDS], unsigned *nr_fds);
 void ipc_close_fds(int *fds, unsigned nr);
+/* The file that both sides share behind a descriptor; no more of it is in memory than is used.  NULL: errno says why. */
+void *ipc_map(int fd, size_t bytes);
 #endif

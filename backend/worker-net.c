@@ -137,10 +137,9 @@ static int open_nic(struct wnic *n, struct ipc_msg *m, int *fds, unsigned nr_fds
 	int rc;
 
 	memcpy(nic.mac, m->u.attach_nic.cfg.mac, sizeof(nic.mac));
-	n->stats = mmap(NULL, sizeof(*n->stats), PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+	n->stats = ipc_map(fds[0], sizeof(*n->stats));
 	close(fds[0]);
-	if (n->stats == MAP_FAILED) {
-		n->stats = NULL;
+	if (!n->stats) {
 		rc = pvb_err(err, -errno, "statistics: %s", strerror(errno));
 	} else {
 		rc = port_parse(m->u.attach_nic.target, &t, err);
@@ -205,9 +204,8 @@ static void connect_rings(struct wnic *n, struct ipc_msg *m, int *fds, unsigned 
 	}
 	drop_journal(n); /* of the rings before */
 	n->journal_bytes = each * c->nr_queues;
-	n->journal = mmap(NULL, n->journal_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
-	if (n->journal == MAP_FAILED) {
-		n->journal = NULL;
+	n->journal = ipc_map(fds[0], n->journal_bytes);
+	if (!n->journal) {
 		rc = pvb_err(&err, -errno, "journal of %zu bytes: %s", n->journal_bytes, strerror(errno));
 	} else {
 		for (unsigned i = 0; i < c->nr_queues; i++)

@@ -208,11 +208,10 @@ static void attach(struct worker *w, struct ipc_msg *m, int *fds, unsigned nr_fd
 	d->cfg = m->u.attach.cfg;
 	d->next = w->disks;
 	w->disks = d;
-	d->stats = mmap(NULL, sizeof(*d->stats), PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+	d->stats = ipc_map(fds[0], sizeof(*d->stats));
 	close(fds[0]);
 	m->u.attach.target[IPC_TARGET_MAX - 1] = 0;
-	if (d->stats == MAP_FAILED) {
-		d->stats = NULL;
+	if (!d->stats) {
 		rc = pvb_err(&err, -errno, "statistics: %s", strerror(errno));
 		ipc_close_fds(fds + 1, nr_fds - 1);
 	} else {
@@ -242,9 +241,8 @@ static void connect_rings(struct worker *w, struct wdisk *d, struct ipc_msg *m, 
 		return;
 	}
 	d->journal_bytes = each * m->u.connect.blk.nr_queues;
-	d->journal = mmap(NULL, d->journal_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
-	if (d->journal == MAP_FAILED) {
-		d->journal = NULL;
+	d->journal = ipc_map(fds[0], d->journal_bytes);
+	if (!d->journal) {
 		rc = pvb_err(&err, -errno, "journal of %zu bytes: %s", d->journal_bytes, strerror(errno));
 	} else {
 		for (unsigned i = 0; i < m->u.connect.blk.nr_queues; i++)
