@@ -3,16 +3,37 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "nif-impl.h"
 
 #define ARENA_MIN (4u * 65536u)
 
+/* Pages of their own, that are not there before they are used: a guest may have no NIC at all. */
+static void *fresh(size_t nr, size_t size)
+{
+	void *mem = mmap(NULL, nr * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return mem == MAP_FAILED ? NULL : mem;
+}
+
+static void drop(void *mem, size_t nr, size_t size)
+{
+	if (mem)
+		munmap(mem, nr * size);
+}
+
 static int batch_new(struct nif_batch *b)
 {
-	b->copy = calloc(NIF_OPS, sizeof(*b->copy));
-	b->op = calloc(NIF_OPS, sizeof(*b->op));
+	b->copy = fresh(NIF_OPS, sizeof(*b->copy));
+	b->op = fresh(NIF_OPS, sizeof(*b->op));
 	b->cap = NIF_OPS;
 	return b->copy && b->op ? 0 : -ENOMEM;
+}
+
+static void batch_free(struct nif_batch *b)
+{
+	drop(b->copy, NIF_OPS, sizeof(*b->copy));
+	drop(b->op, NIF_OPS, sizeof(*b->op));
 }
 
 int copy_new(struct nif_ctx *ctx, size_t memory)
@@ -22,8 +43,8 @@ int copy_new(struct nif_ctx *ctx, size_t memory)
 	memory = memory < ARENA_MIN ? ARENA_MIN : memory & ~(size_t)(PVB_PAGE_SIZE - 1);
 	if (batch_new(&ctx->in) < 0 || batch_new(&ctx->out) < 0)
 		return -ENOMEM;
-	ctx->sorted = calloc(NIF_OPS, sizeof(*ctx->sorted));
-	ctx->keys = calloc(NIF_OPS, sizeof(*ctx->keys));
+	ctx->sorted = fresh(NIF_OPS, sizeof(*ctx->sorted));
+	ctx->keys = fresh(NIF_OPS, sizeof(*ctx->keys));
 	ctx->scratch = aligned_alloc(PVB_PAGE_SIZE, PVB_PAGE_SIZE);
 	if (!ctx->sorted || !ctx->keys || !ctx->scratch)
 		return -ENOMEM;
@@ -41,12 +62,10 @@ void copy_free(struct nif_ctx *ctx)
 {
 	if (ctx->arena_ours)
 		free(ctx->arena);
-	free(ctx->in.copy);
-	free(ctx->in.op);
-	free(ctx->out.copy);
-	free(ctx->out.op);
-	free(ctx->sorted);
-	free(ctx->keys);
+	batch_free(&ctx->in);
+	batch_free(&ctx->out);
+	drop(ctx->sorted, NIF_OPS, sizeof(*ctx->sorted));
+	drop(ctx->keys, NIF_OPS, sizeof(*ctx->keys));
 	free(ctx->scratch);
 }
 
