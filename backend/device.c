@@ -327,7 +327,7 @@ static int send_attach(struct device *d, struct ipc_msg *m, int *fds, unsigned n
 	int rc = d->stats ? 0 : make_stats(d, err);
 
 	if (rc == 0)
-		rc = guest_get(d->sup, d->id.front, d->place, &d->guest, err);
+		rc = guest_get(d->sup, d->id.front, d->place, d->nbd, &d->guest, err);
 	if (rc < 0)
 		return rc;
 	m->nr_fds = nr_fds;

@@ -94,6 +94,7 @@ struct device {
 	char kind[16];
 	char back[160], front[160];
 	char place[32];              /* whose worker serves it: "" its guest's, else a switch's */
+	bool nbd;                    /* by the one of its workers that has libnbd */
 	struct pvb_watch *watch;     /* the front end's state */
 	struct pvb_source *patience; /* a wait with an end: for a front end without rings, for the toolstack */
 	struct guest *guest;         /* while the worker knows the device */

@@ -51,7 +51,7 @@ static void exec_worker(const struct guest *g, int sock)
 	 * then it is as it is. */
 	setpriority(PRIO_PROCESS, 0, sup->o.nice);
 	execl("/proc/self/exe", "pvbackd-worker", "--worker", sockarg, domarg, sup->hv, uidarg, memarg,
-	      sup->o.sandbox ? "1" : "0", pollarg, g->place, (char *)NULL);
+	      sup->o.sandbox ? "1" : "0", pollarg, g->place, g->nbd ? "1" : "0", (char *)NULL);
 	_exit(127);
 }
 
@@ -114,12 +114,12 @@ static unsigned free_slot(const struct supervisor *sup)
 	return slot; /* more switches than that share the last */
 }
 
-static bool serves(const struct guest *g, uint32_t domid, const char *place)
+static bool serves(const struct guest *g, uint32_t domid, const char *place, bool nbd)
 {
-	return strcmp(g->place, place) == 0 && (*place || g->domid == domid);
+	return strcmp(g->place, place) == 0 && (*place || g->domid == domid) && g->nbd == nbd;
 }
 
-static struct guest *new_guest(struct supervisor *sup, uint32_t domid, const char *place)
+static struct guest *new_guest(struct supervisor *sup, uint32_t domid, const char *place, bool nbd)
 {
 	struct guest *g = calloc(1, sizeof(*g));
 
@@ -127,6 +127,7 @@ static struct guest *new_guest(struct supervisor *sup, uint32_t domid, const cha
 		return NULL;
 	g->sup = sup;
 	g->domid = *place ? PVB_DOMID_SELF : domid;
+	g->nbd = nbd;
 	g->slot = *place ? free_slot(sup) : 0;
 	snprintf(g->place, sizeof(g->place), "%s", place);
 	g->sock = -1;
@@ -135,15 +136,15 @@ static struct guest *new_guest(struct supervisor *sup, uint32_t domid, const cha
 	return g;
 }
 
-int guest_get(struct supervisor *sup, uint32_t domid, const char *place, struct guest **out, struct pvb_error *err)
+int guest_get(struct supervisor *sup, uint32_t domid, const char *place, bool nbd, struct guest **out, struct pvb_error *err)
 {
 	struct guest *g;
 	int rc = 0;
 
-	for (g = sup->guests; g && !serves(g, domid, place); g = g->next)
+	for (g = sup->guests; g && !serves(g, domid, place, nbd); g = g->next)
 		;
 	if (!g)
-		g = new_guest(sup, domid, place);
+		g = new_guest(sup, domid, place, nbd);
 	if (!g)
 		return pvb_err(err, -ENOMEM, "domain %u: out of memory", domid);
 	if (g->pid && g->sock < 0)

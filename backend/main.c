@@ -107,13 +107,13 @@ static int nice_value(const char *text)
 	return (int)v;
 }
 
-/* pvbackd --worker SOCK DOMID HV UID MEMORY SANDBOX POLL SWITCH: how the supervisor starts us; not for people. */
+/* pvbackd --worker SOCK DOMID HV UID MEMORY SANDBOX POLL SWITCH NBD: how the supervisor starts us; not for people. */
 static int run_worker(char **a)
 {
 	struct worker_options o = {
 		.sock = atoi(a[0]), .domid = (uint32_t)strtoul(a[1], NULL, 10), .hv = a[2],
 		.uid = (uint32_t)strtoul(a[3], NULL, 10), .memory = strtoull(a[4], NULL, 10), .sandbox = a[5][0] == '1',
-		.poll_us = strtoull(a[6], NULL, 10), .place = a[7],
+		.poll_us = strtoull(a[6], NULL, 10), .place = a[7], .nbd = a[8][0] == '1',
 	};
 
 	return worker_main(&o);
@@ -186,7 +186,7 @@ int main(int argc, char **argv)
 	uint64_t bytes;
 	int c;
 
-	if (argc == 10 && strcmp(argv[1], "--worker") == 0) {
+	if (argc == 11 && strcmp(argv[1], "--worker") == 0) {
 		log_init(level);
 		return run_worker(argv + 2);
 	}

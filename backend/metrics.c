@@ -104,6 +104,22 @@ static void histogram(FILE *f, struct supervisor *sup)
 	}
 }
 
+/* Another worker of the same guest among those up to `end`. */
+static const struct guest *other_worker(const struct guest *from, const struct guest *of, const struct guest *end)
+{
+	for (; from != end; from = from->next)
+		if (from != of && !from->place[0] && from->domid == of->domid)
+			return from;
+	return NULL;
+}
+
+static unsigned deaths_of(const struct supervisor *sup, const struct guest *g)
+{
+	const struct guest *o = other_worker(sup->guests, g, NULL);
+
+	return g->deaths + (o ? o->deaths : 0);
+}
+
 static void per_device(FILE *f, struct supervisor *sup)
 {
 	char dev[16];
@@ -127,8 +143,8 @@ static void per_device(FILE *f, struct supervisor *sup)
 	for (struct guest *g = sup->guests; g; g = g->next)
 		if (g->place[0])
 			fprintf(f, "pvbus_worker_deaths_total{switch=\"%s\"} %u\n", g->place, g->deaths);
-		else
-			fprintf(f, "pvbus_worker_deaths_total{domid=\"%u\"} %u\n", g->domid, g->deaths);
+		else if (!other_worker(sup->guests, g, g))
+			fprintf(f, "pvbus_worker_deaths_total{domid=\"%u\"} %u\n", g->domid, deaths_of(sup, g));
 }
 
 static void nic_value(FILE *f, const struct device *d, const char *name, const struct nif_field *field, const void *stats,

@@ -88,6 +88,7 @@ struct provider {
 	const char *const *keys;     /* options it takes, NULL-terminated; each is in the man page */
 	bool wrapper;
 	bool outlives;               /* what it stands for is still there when pvbackd is not */
+	bool libnbd;                 /* made of it: served by a worker that has loaded it */
 	bool reopens;                /* another worker can open() what prepare() left, when one has died */
 
 	/* Supervisor: could the target be opened?  Leaves nothing behind.  NULL: prepare() and close. */

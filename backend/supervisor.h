@@ -51,6 +51,7 @@ struct guest {
 	struct supervisor *sup;
 	uint32_t domid;              /* a switch's: PVB_DOMID_SELF */
 	char place[32];              /* "", or the switch whose NICs it serves, whatever domain they are in */
+	bool nbd;                    /* has libnbd, and serves the guest's disks that need it */
 	unsigned slot;               /* of a switch: which of the uids above all domains' */
 	pid_t pid;                   /* 0: no worker */
 	int sock;
@@ -59,8 +60,9 @@ struct guest {
 	unsigned devices;            /* that point here */
 	unsigned deaths;
 };
-/* The worker of a guest, or of a switch (place is not ""); started when there is none. */
-int guest_get(struct supervisor *sup, uint32_t domid, const char *place, struct guest **out, struct pvb_error *err);
+/* A guest's worker, or that of a switch (place is not ""); started when there is none.  A guest has another one for what needs
+ * libnbd, which is not loaded where it is not used (block/nbd-lib.h). */
+int guest_get(struct supervisor *sup, uint32_t domid, const char *place, bool nbd, struct guest **out, struct pvb_error *err);
 void guest_put(struct guest *g);                    /* one device less; the last one ends the worker */
 void guests_free(struct supervisor *sup);           /* at the end: workers that are still ending are left to it */
 int guest_send(struct guest *g, const struct ipc_msg *m, const int *fds, unsigned nr_fds);

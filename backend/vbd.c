@@ -34,6 +34,7 @@ static int attach(struct device *d, struct ipc_msg *m, int *fds, unsigned *nr_fd
 		rc = vbd_fds_for_worker(v, fds, nr_fds, err);
 	if (rc < 0)
 		return rc;
+	d->nbd = provider_find(v->target->provider)->libnbd;
 	m->u.attach.cfg = v->cfg;
 	m->u.attach.direct_io_safe = v->direct_io_safe;
 	snprintf(m->u.attach.target, sizeof(m->u.attach.target), "%s", v->target->text);

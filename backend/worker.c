@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* worker.c: the worker process: set-up, sandbox, and the supervisor's messages.  What the guest says is
  * block/'s business. */
+#include "config.h"
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,9 @@
 #include "bus/ring.h"
 #include "aio.h"
 #include "block/blkif.h"
+#ifdef HAVE_NBD
+#include "block/nbd-lib.h"
+#endif
 #include "ipc.h"
 #include "log.h"
 #include "polling.h"
@@ -395,13 +400,24 @@ static void lend_arena(struct worker *w)
 			 ARENA_BYTES >> 10, strerror(-rc));
 }
 
+static int load_libraries(const struct worker_options *o, struct pvb_error *err)
+{
+#ifdef HAVE_NBD
+	if (o->nbd)
+		return nbd_lib_load(err);
+#endif
+	return 0;
+}
+
 static int set_up(struct worker *w, struct pvb_error *err)
 {
 	static const struct blk_callbacks cb = { on_broken, on_refused, on_alarm, on_drained };
 	struct sandbox box = { w->o->uid, w->o->sandbox };
 	int rc;
 
-	rc = pvb_hv_open(&w->hv, w->o->hv, PVB_HV_BACK, err);
+	rc = load_libraries(w->o, err);
+	if (rc == 0)
+		rc = pvb_hv_open(&w->hv, w->o->hv, PVB_HV_BACK, err);
 	if (rc == 0)
 		rc = *w->o->place ? 0 : pvb_hv_restrict(w->hv, w->o->domid); /* a switch copies from guest to guest */
 	if (rc < 0)
@@ -431,7 +447,9 @@ static int set_up(struct worker *w, struct pvb_error *err)
 		lend_arena(w);
 	if (!aio_is_async(w->io.aio))
 		log_warn("worker of domain %u: this kernel has no io_uring, I/O will be synchronous", w->o->domid);
-	return sandbox_enter(&box, err);
+	rc = sandbox_enter(&box, err);
+	malloc_trim(0); /* the filter was long while it was made; workers are many */
+	return rc;
 }
 
 int worker_main(const struct worker_options *o)

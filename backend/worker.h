@@ -15,6 +15,7 @@ struct worker_options {
 	uint32_t uid;            /* 0 = keep */
 	size_t memory;           /* bytes of buffers */
 	bool sandbox;
+	bool nbd;                /* it will serve disks over libnbd */
 	uint64_t poll_us;        /* longest look at rings before a sleep (polling.h) */
 };
 /* Runs until the supervisor closes the socket; the process's exit status. */

@@ -5,7 +5,6 @@
  * callbacks only collect, and finish() tells when the handle is free again.
  */
 #include <errno.h>
-#include <libnbd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "backend/aio.h"
 #include "backend/block/e512.h"
 #include "backend/block/nbd.h"
+#include "backend/block/nbd-lib.h"
 #include "backend/target.h"
 
 #define OPEN_MS 30000                /* a server that has not answered by then is none */
@@ -108,9 +108,9 @@ static uint32_t power_of_two(int64_t n, uint32_t min, uint32_t max)
 static const char *read_info(struct nbd *n)
 {
 	struct disk_info *info = &n->disk.info;
-	int64_t size = nbd_get_size(n->h), block = nbd_get_block_size(n->h, LIBNBD_SIZE_MINIMUM);
-	int64_t preferred = nbd_get_block_size(n->h, LIBNBD_SIZE_PREFERRED);
-	int64_t max = nbd_get_block_size(n->h, LIBNBD_SIZE_MAXIMUM);
+	int64_t size = nbd_lib.get_size(n->h), block = nbd_lib.get_block_size(n->h, LIBNBD_SIZE_MINIMUM);
+	int64_t preferred = nbd_lib.get_block_size(n->h, LIBNBD_SIZE_PREFERRED);
+	int64_t max = nbd_lib.get_block_size(n->h, LIBNBD_SIZE_MAXIMUM);
 	uint32_t unit;
 
 	if (block < 512)
@@ -122,16 +122,16 @@ static const char *read_info(struct nbd *n)
 		return "the server takes less than 1 MiB in one request";
 	if (size < (int64_t)unit)
 		return "the export is smaller than a block";
-	if (!n->readonly && nbd_is_read_only(n->h) > 0)
+	if (!n->readonly && nbd_lib.is_read_only(n->h) > 0)
 		return "the export is read-only and the guest is to write to it";
 	n->max_data = max > 0 ? (uint64_t)max : 32 << 20;
 	info->size = (uint64_t)size - (uint64_t)size % unit;
 	info->physical_block = power_of_two(preferred, unit, 4096);
 	if (!info->physical_block)
 		info->physical_block = unit;
-	info->flush = nbd_can_flush(n->h) > 0;
+	info->flush = nbd_lib.can_flush(n->h) > 0;
 	info->linear = true;
-	if (nbd_can_trim(n->h) > 0) {
+	if (nbd_lib.can_trim(n->h) > 0) {
 		info->discard_granularity = info->physical_block;
 		info->max_discard = TRIM_MAX;
 	}
@@ -143,7 +143,7 @@ static const char *read_info(struct nbd *n)
 
 static void watch(struct nbd *n)
 {
-	unsigned dir = nbd_aio_get_direction(n->h);
+	unsigned dir = nbd_lib.aio_get_direction(n->h);
 
 	if (n->src)
 		pvb_source_events(n->src, (dir & LIBNBD_AIO_DIRECTION_READ ? EPOLLIN : 0) |
@@ -152,7 +152,7 @@ static void watch(struct nbd *n)
 
 static bool is_lost(struct nbd *n)
 {
-	return nbd_aio_is_dead(n->h) || nbd_aio_is_closed(n->h);
+	return nbd_lib.aio_is_dead(n->h) || nbd_lib.aio_is_closed(n->h);
 }
 
 /* After the handle has moved: has its state, too?  The disk may be gone on return. */
@@ -160,7 +160,7 @@ static void moved(struct nbd *n)
 {
 	const char *why;
 
-	if (n->state == HANDSHAKE && nbd_aio_is_ready(n->h)) {
+	if (n->state == HANDSHAKE && nbd_lib.aio_is_ready(n->h)) {
 		why = read_info(n);
 		if (why) {
 			open_failed(n, -EINVAL, why);
@@ -173,7 +173,7 @@ static void moved(struct nbd *n)
 		return;
 	}
 	if (n->state == HANDSHAKE && is_lost(n)) {
-		why = nbd_get_error();
+		why = nbd_lib.get_error();
 		open_failed(n, -ENOTCONN, why ? why : "the NBD server has hung up");
 		return;
 	}
@@ -191,7 +191,7 @@ static int start_handshake(struct nbd *n)
 
 	n->sock = -1;
 	n->state = HANDSHAKE;
-	return nbd_aio_connect_socket(n->h, sock);
+	return nbd_lib.aio_connect_socket(n->h, sock);
 }
 
 static void connected(struct nbd *n)
@@ -204,7 +204,7 @@ static void connected(struct nbd *n)
 		return;
 	}
 	if (start_handshake(n) && !is_lost(n))
-		open_failed(n, -nbd_get_errno(), nbd_get_error());
+		open_failed(n, -nbd_lib.get_errno(), nbd_lib.get_error());
 	else
 		moved(n);
 }
@@ -222,12 +222,12 @@ static void on_event(void *arg, uint32_t events)
 	}
 	if (events & (EPOLLHUP | EPOLLERR)) /* let libnbd find out what it is */
 		events |= EPOLLIN | EPOLLOUT;
-	dir = nbd_aio_get_direction(n->h);
+	dir = nbd_lib.aio_get_direction(n->h);
 	if (events & EPOLLIN && dir & LIBNBD_AIO_DIRECTION_READ)
-		nbd_aio_notify_read(n->h);
-	dir = nbd_aio_get_direction(n->h);
+		nbd_lib.aio_notify_read(n->h);
+	dir = nbd_lib.aio_get_direction(n->h);
 	if (events & EPOLLOUT && dir & LIBNBD_AIO_DIRECTION_WRITE)
-		nbd_aio_notify_write(n->h);
+		nbd_lib.aio_notify_write(n->h);
 	ready = n->state == READY;
 	moved(n);
 	if (ready && finish(n)) /* else the disk may be gone */
@@ -254,13 +254,13 @@ static int64_t send_bio(struct nbd *n, struct bio *bio)
 
 	switch (bio->op) {
 	case BIO_READ:
-		return nbd_aio_pread(n->h, bio->iov->iov_base, bio->len, bio->off, cb, 0);
+		return nbd_lib.aio_pread(n->h, bio->iov->iov_base, bio->len, bio->off, cb, 0);
 	case BIO_WRITE:
-		return nbd_aio_pwrite(n->h, bio->iov->iov_base, bio->len, bio->off, cb, 0);
+		return nbd_lib.aio_pwrite(n->h, bio->iov->iov_base, bio->len, bio->off, cb, 0);
 	case BIO_FLUSH:
-		return nbd_aio_flush(n->h, cb, 0);
+		return nbd_lib.aio_flush(n->h, cb, 0);
 	default:
-		return nbd_aio_trim(n->h, bio->len, bio->off, cb, 0);
+		return nbd_lib.aio_trim(n->h, bio->len, bio->off, cb, 0);
 	}
 }
 
@@ -291,7 +291,7 @@ static void submit_aligned(struct disk *disk, struct bio **bios, unsigned nr)
 
 		bio->disk = disk;
 		if (rc == 1 && send_bio(n, bio) < 0) /* not taken: completed() will not be called */
-			rc = nbd_get_errno() ? -nbd_get_errno() : -ENOTCONN;
+			rc = nbd_lib.get_errno() ? -nbd_lib.get_errno() : -ENOTCONN;
 		if (rc == 0)
 			bio_done(bio, 0);
 		else if (rc < 0)
@@ -320,8 +320,9 @@ static void nbd_disk_close(struct disk *disk)
 
 	drop_sources(n);
 	if (n->h && n->state == READY)
-		nbd_aio_disconnect(n->h, 0); /* a server may tell a good end from a lost client */
-	nbd_close(n->h);
+		nbd_lib.aio_disconnect(n->h, 0); /* a server may tell a good end from a lost client */
+	if (n->h)
+		nbd_lib.close(n->h);
 	if (n->sock >= 0)
 		close(n->sock);
 	if (n->log_fd >= 0)
@@ -334,12 +335,14 @@ static void nbd_disk_close(struct disk *disk)
 static int start(struct nbd *n, const struct target *t, struct pvb_error *err)
 {
 	const char *export = target_get(t, "export");
-	int rc;
+	int rc = nbd_lib_load(err);
 
+	if (rc)
+		return rc;
 	n->text = strdup(t->text);
-	n->h = nbd_create();
-	if (!n->text || !n->h || nbd_set_export_name(n->h, export ? export : ""))
-		return pvb_err(err, -ENOMEM, "%s: %s", t->text, n->text ? nbd_get_error() : "no memory");
+	n->h = nbd_lib.create();
+	if (!n->text || !n->h || nbd_lib.set_export_name(n->h, export ? export : ""))
+		return pvb_err(err, -ENOMEM, "%s: %s", t->text, n->text ? nbd_lib.get_error() : "no memory");
 	/* writable is what a socket becomes when its connection stands; a Unix one is already */
 	rc = pvb_loop_fd(n->disk.io->loop, n->sock, EPOLLOUT, on_event, n, &n->src);
 	if (!rc)
@@ -378,7 +381,7 @@ static const char *const nbd_keys[] = { "export", NULL };
 const struct provider nbd_provider = {
 	.name = "nbd",
 	.help = "unix:PATH or ADDRESS:PORT   an NBD server's export",
-	.keys = nbd_keys,
+	.keys = nbd_keys, .libnbd = true,
 	.prepare = nbd_prepare, .open = nbd_open, .submit = nbd_submit, .close = nbd_disk_close,
 };
 
@@ -387,7 +390,7 @@ static const char *const qemu_keys[] = { "cache", NULL };
 
 #define QEMU_PROVIDER(NAME, HELP) \
 const struct provider NAME##_provider = { \
-	.name = #NAME, .help = "PATH   " HELP ", served by qemu-nbd", .keys = qemu_keys, \
+	.name = #NAME, .help = "PATH   " HELP ", served by qemu-nbd", .keys = qemu_keys, .libnbd = true, \
 	.check = qemu_check, .prepare = qemu_prepare, .open = nbd_open, .submit = nbd_submit, .close = nbd_disk_close, \
 }
 
