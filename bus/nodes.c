@@ -294,21 +294,38 @@ static int read_key(struct pvb_store *st, pvb_txn t, const char *dir, const stru
 	return 0;
 }
 
+#define FEW_KEYS 4 /* not worth a look at what is there */
+
+static bool is_listed(char **names, unsigned nr, const char *name)
+{
+	for (unsigned i = 0; i < nr; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* Of most tables few keys are there, and each is a round trip: one more tells which. */
 int pvb_nodes_read(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *table, unsigned nr,
 		   struct pvb_value *values, struct pvb_error *err)
 {
-	unsigned i;
-	int rc;
+	char **names = NULL;
+	unsigned i, nr_names = 0;
+	bool all = nr <= FEW_KEYS;
+	int rc = all ? 0 : pvb_store_list(st, t, dir, &names, &nr_names);
 
+	all = all || (rc < 0 && rc != -ENOENT); /* a directory that may not be read can have keys that may */
 	memset(values, 0, nr * sizeof(*values));
-	for (i = 0; i < nr; i++) {
-		rc = read_key(st, t, dir, &table[i], &values[i], err);
-		if (rc < 0) {
-			pvb_nodes_free(values, nr);
-			return rc;
-		}
+	for (i = 0, rc = 0; i < nr && rc == 0; i++) {
+		if (all || is_listed(names, nr_names, table[i].name))
+			rc = read_key(st, t, dir, &table[i], &values[i], err);
+		else
+			values[i].num = table[i].def;
 	}
-	return 0;
+	if (names)
+		pvb_store_list_free(names, nr_names);
+	if (rc < 0)
+		pvb_nodes_free(values, nr);
+	return rc;
 }
 
 void pvb_nodes_free(struct pvb_value *values, unsigned nr)
