@@ -8,7 +8,11 @@ struct xs_handle;
 struct pvb_source;
 
 struct pvb_store {
-	struct xs_handle *xs;
+	struct xs_handle *xs;             /* asks and is answered */
+	/* Watches have a connection of their own: for the first one libxenstore starts a thread that reads all of the
+	 * connection, and from then on each answer would take a way through it, with two changes of threads. */
+	struct xs_handle *watcher;        /* NULL: not needed yet */
+	char *path;                       /* of the store; NULL: its usual place */
 	uint64_t seed;                    /* of the back-off between transactions */
 	/* watch.c */
 	struct pvb_watch **slots;         /* watches by number; NULL = free */
@@ -23,6 +27,8 @@ struct pvb_store {
 
 /* store.c: 0 or -EINVAL. */
 int pvb_store_check_path(const char *path);
+/* store.c: the watcher, 0 or -errno. */
+int pvb_store_open_watcher(struct pvb_store *st);
 /* watch.c: drop all watches and the loop's sources. */
 void pvb_store_detach(struct pvb_store *st);
 #endif

@@ -68,7 +68,7 @@ int pvb_store_open(struct pvb_store **out, const char *spec, struct pvb_error *e
 		free(st);
 		return rc;
 	}
-	free(path);
+	st->path = path;
 	st->seed = pvb_now_ns() ^ (uint64_t)getpid() << 32;
 	*out = st;
 	return 0;
@@ -79,8 +79,18 @@ void pvb_store_close(struct pvb_store *st)
 	if (!st)
 		return;
 	pvb_store_detach(st);
+	if (st->watcher)
+		xs_close(st->watcher);
 	xs_close(st->xs);
+	free(st->path);
 	free(st);
+}
+
+int pvb_store_open_watcher(struct pvb_store *st)
+{
+	if (!st->watcher)
+		st->watcher = open_at(st->path);
+	return st->watcher ? 0 : errno == 0 ? -EIO : errno == EAGAIN ? -EBUSY : -errno;
 }
 
 /* ---- small things ---------------------------------------------------------------------------------- */

@@ -168,14 +168,16 @@ int pvb_store_watch(struct pvb_store *st, const char *path, void (*fn)(void *arg
 	w->fn = fn;
 	w->arg = arg;
 	w->path = strdup(path);
-	rc = w->path ? get_slot(st, &w->slot) : -ENOMEM;
+	rc = w->path ? pvb_store_open_watcher(st) : -ENOMEM;
+	if (rc == 0)
+		rc = get_slot(st, &w->slot);
 	if (rc < 0) {
 		watch_free(w);
 		return rc;
 	}
 	snprintf(w->token, sizeof(w->token), "%x.%x", w->slot, ++st->generation);
 	st->slots[w->slot] = w;
-	if (!xs_watch(st->xs, path, w->token)) {
+	if (!xs_watch(st->watcher, path, w->token)) {
 		rc = errno == 0 ? -EIO : errno == EAGAIN ? -EBUSY : -errno;
 		st->slots[w->slot] = NULL;
 		watch_free(w);
@@ -196,7 +198,7 @@ void pvb_store_unwatch(struct pvb_watch **wp)
 	*wp = NULL;
 	st = w->st;
 	/* events already on their way carry a token that matches nothing any more */
-	xs_unwatch(st->xs, w->path, w->token);
+	xs_unwatch(st->watcher, w->path, w->token);
 	st->slots[w->slot] = NULL;
 	unqueue(w);
 	w->dead = true;
@@ -235,8 +237,8 @@ static void collect(struct pvb_store *st)
 	unsigned i;
 	char **ev;
 
-	for (i = 0; i < ROUND_READS; i++) {
-		ev = xs_check_watch(st->xs);
+	for (i = 0; st->watcher && i < ROUND_READS; i++) {
+		ev = xs_check_watch(st->watcher);
 		if (!ev)
 			return;
 		w = find_watch(st, ev[XS_WATCH_TOKEN]);
@@ -289,7 +291,7 @@ static void readable(void *arg, uint32_t events)
 
 int pvb_store_attach(struct pvb_store *st, struct pvb_loop *loop)
 {
-	int fd = xs_fileno(st->xs);
+	int rc = pvb_store_open_watcher(st), fd = rc < 0 ? -1 : xs_fileno(st->watcher);
 
 	if (fd < 0)
 		return -EMFILE;
@@ -311,8 +313,12 @@ static int left_ms(uint64_t deadline_ms)
 int pvb_store_dispatch(struct pvb_store *st, int timeout_ms)
 {
 	uint64_t deadline = pvb_now_ms() + (timeout_ms > 0 ? (unsigned)timeout_ms : 0);
-	struct pollfd pfd = { .fd = xs_fileno(st->xs), .events = POLLIN };
-	int n, left;
+	int n, left, rc = pvb_store_open_watcher(st);
+	struct pollfd pfd = { .events = POLLIN };
+
+	if (rc < 0)
+		return rc;
+	pfd.fd = xs_fileno(st->watcher);
 
 	for (;;) {
 		collect(st);
