@@ -279,6 +279,17 @@ static void step_once(struct device *d)
 }
 
 void device_step(struct device *d)
+static void step_due(void *arg)
+{
+	device_step(arg);
+}
+
+void device_step_soon(struct device *d)
+{
+	if (!d->soon && pvb_loop_timer(d->sup->loop, 0, step_due, d, &d->soon) < 0)
+		device_step(d);
+}
+
 {
 	unsigned n;
 

@@ -234,6 +234,7 @@ void device_free(struct device *d)
 	pvb_source_free(&d->patience);
 	pvb_source_free(&d->cooling);
 	pvb_source_free(&d->pause);
+	pvb_source_free(&d->soon);
 	pvb_store_unwatch(&d->watch);
 	for (at = &sup->devices; *at != d; at = &(*at)->next)
 		;

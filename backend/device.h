@@ -100,6 +100,7 @@ struct device {
 	struct guest *guest;         /* while the worker knows the device */
 	enum device_phase phase;
 	enum pvb_state state;        /* the back end's, as last seen or written */
+	unsigned scan;               /* the last look at a whole directory that met it */
 	bool seen;                   /* it was stepped before */
 	bool probed;                 /* state 2 was ours */
 	bool foreign;                /* found connected under an earlier pvbackd */
@@ -113,6 +114,7 @@ struct device {
 	uint64_t cycles_since;       /* ms */
 	unsigned cycles;
 	bool cooled;                 /* it was told that it is slowed down: once */
+	struct pvb_source *soon;     /* device_step_soon() */
 	bool step_again, stepping, gone;
 	char error[240];
 	char vm[64];                 /* identity of the VM, "" unknown */
@@ -171,4 +173,5 @@ int device_check_front(const struct device *d, const struct pvb_value *frontend,
 
 /* --- device-step.c ---------------------------------------------------------------------------------- */
 void device_step(struct device *d);
+void device_step_soon(struct device *d); /* once for all that is heard until the loop comes round */
 #endif

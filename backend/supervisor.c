@@ -20,6 +20,9 @@
 #include "supervisor.h"
 #include "vif.h"
 
+/* Paths below `backend` that wait to be looked at one by one: some of each of a thousand devices'.  A toolstack makes a
+ * guest with some hundreds at once, and for each guest a look at all devices of all others would be made. */
+#define MANY_PATHS 4096
 #define STOP_MS 10000 /* how long requests in flight may take when the daemon stops */
 
 /* ---- devices ----------------------------------------------------------------------------------------- */
@@ -38,6 +41,7 @@ static void look_at(struct supervisor *sup, const struct pvb_device_id *id, cons
 			return;
 		d = device_find(sup, NULL, id);
 	}
+	d->scan = sup->scan;
 	device_step(d);
 }
 
@@ -92,6 +96,7 @@ static void scan_kind(struct supervisor *sup, const char *kind)
 	char dir[96], **names = NULL;
 	unsigned nr;
 
+	sup->scan++;
 	snprintf(dir, sizeof(dir), "/local/domain/%u/backend/%s", sup->domid, kind);
 	if (pvb_store_list(sup->store, PVB_NO_TXN, dir, &names, &nr) < 0)
 		nr = 0;
@@ -103,7 +108,7 @@ static void scan_kind(struct supervisor *sup, const char *kind)
 	}
 	pvb_store_list_free(names, nr); /* an empty list is one, too */
 	for (struct device *d = sup->devices; d; d = d->next) /* what is no longer there */
-		if (strcmp(d->kind, kind) == 0)
+		if (d->scan != sup->scan && strcmp(d->kind, kind) == 0)
 			device_step(d);
 	if (!sup->swept && strcmp(kind, vif_ops.class) == 0) {
 		sup->swept = true;
@@ -124,7 +129,10 @@ static void on_backend(void *arg, const char *path)
 		d = device_find(sup, NULL, &id);
 		if (d && strcmp(path, d->back) == 0)
 			d->hopeless = false; /* the directory itself: taken away, or made anew with other keys */
-		look_at(sup, &id, kind);
+		if (d)
+			device_step_soon(d);
+		else
+			look_at(sup, &id, kind);
 		return;
 	}
 	for (unsigned i = 0; sup->o.kinds[i]; i++)
@@ -288,6 +296,8 @@ static int watch_store(struct supervisor *sup, struct pvb_error *err)
 	for (unsigned i = 0; rc == 0 && sup->o.kinds[i]; i++) {
 		snprintf(path, sizeof(path), "/local/domain/%u/backend/%s", sup->domid, sup->o.kinds[i]);
 		rc = pvb_store_watch(sup->store, path, on_backend, sup, &sup->kinds[i]);
+		if (rc == 0)
+			pvb_watch_room(sup->kinds[i], MANY_PATHS);
 	}
 	if (rc == 0)
 		rc = pvb_store_watch(sup->store, "@releaseDomain", on_release, sup, &sup->release);

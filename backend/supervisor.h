@@ -83,6 +83,7 @@ struct supervisor {
 	uint32_t domid;
 	struct guest *guests;
 	struct device *devices;
+	unsigned scan;               /* counts looks at whole directories */
 	struct console *consoles;
 	struct pvb_watch *console_watch;
 	struct server *ctl, *metrics;

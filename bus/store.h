@@ -69,11 +69,13 @@ int pvb_store_txn(struct pvb_store *st, int (*fn)(struct pvb_store *st, pvb_txn 
 /* Watches.  fn(arg, path) runs from the loop, path is what changed (at or below the watched path), once
  * right after the watch was set, as xenstore does it.  Identical events waiting together are delivered
  * once, and what one round may deliver is bounded: a guest that rewrites a key in a loop costs one call
- * per round.  When more than 32 different paths of one watch wait, they become one event with the watched
+ * per round.  When more than 32 different paths of one watch wait (see pvb_watch_room()), they become one event with the watched
  * path itself, which thus always means "anything at or below may have changed". */
 struct pvb_watch;
 int pvb_store_watch(struct pvb_store *st, const char *path, void (*fn)(void *arg, const char *path), void *arg,
 		    struct pvb_watch **out);
+/* Another number than 32: for a watch on what no guest can write to, and where a look at everything is long. */
+void pvb_watch_room(struct pvb_watch *w, unsigned paths);
 void pvb_store_unwatch(struct pvb_watch **w); /* NULL is fine; fn is not called afterwards */
 /* Deliver watch events from this loop. */
 int pvb_store_attach(struct pvb_store *st, struct pvb_loop *loop);

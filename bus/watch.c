@@ -18,7 +18,7 @@
 
 #define ROUND_READS 512
 #define ROUND_CALLS 64
-#define WATCH_PENDING 32
+#define ROOM 32        /* paths a watch keeps apart unless told otherwise */
 #define MAX_WATCHES 65536u
 
 struct pvb_watch {
@@ -30,8 +30,13 @@ struct pvb_watch {
 	unsigned slot;
 	bool dead, queued;
 	struct pvb_watch *next;           /* in the ready list or the graveyard */
-	char *pending[WATCH_PENDING];     /* changed paths, oldest first, each once */
-	unsigned nr_pending;
+	struct change *pending;           /* changed paths, each once; those from first to nr are still there */
+	unsigned first, nr, size, room;   /* room: how many there may be */
+};
+
+struct change {
+	char *path;
+	uint32_t hash;
 };
 
 /* ---- the ready list -------------------------------------------------------------------------------- */
@@ -76,35 +81,76 @@ static void unqueue(struct pvb_watch *w)
 
 static void drop_pending(struct pvb_watch *w)
 {
-	while (w->nr_pending > 0)
-		free(w->pending[--w->nr_pending]);
+	while (w->first < w->nr)
+		free(w->pending[w->first++].path);
+	w->first = w->nr = 0;
 }
 
 static char *pop_pending(struct pvb_watch *w)
 {
-	char *path = w->pending[0];
+	char *path = w->pending[w->first++].path;
 
-	memmove(w->pending, w->pending + 1, --w->nr_pending * sizeof(*w->pending));
+	if (w->first == w->nr)
+		w->first = w->nr = 0;
 	return path;
+}
+
+/* FNV-1a: most paths that differ do so at their end. */
+static uint32_t hash(const char *text)
+{
+	uint32_t h = 2166136261u;
+
+	for (; *text; text++)
+		h = (h ^ (unsigned char)*text) * 16777619u;
+	return h;
+}
+
+static bool is_pending(const struct pvb_watch *w, const char *path, uint32_t h)
+{
+	for (unsigned i = w->first; i < w->nr; i++)
+		if (w->pending[i].hash == h && strcmp(w->pending[i].path, path) == 0)
+			return true;
+	return false;
+}
+
+static bool make_place(struct pvb_watch *w)
+{
+	unsigned size = w->size ? 2 * w->size : 4;
+	struct change *more;
+
+	if (w->nr < w->size)
+		return true;
+	if (w->first > w->size / 2) {
+		w->nr -= w->first;
+		memmove(w->pending, w->pending + w->first, w->nr * sizeof(*w->pending));
+		w->first = 0;
+		return true;
+	}
+	more = realloc(w->pending, size * sizeof(*more));
+	if (!more)
+		return false;
+	w->pending = more;
+	w->size = size;
+	return true;
 }
 
 static void add_pending(struct pvb_watch *w, const char *path)
 {
-	unsigned i;
+	uint32_t h = hash(path);
 	char *copy;
 
-	for (i = 0; i < w->nr_pending; i++)
-		if (strcmp(w->pending[i], path) == 0)
-			return;
-	if (w->nr_pending == WATCH_PENDING) {
+	if (is_pending(w, path, h))
+		return;
+	if (w->nr - w->first == w->room) {
 		/* too many to tell apart: look at everything below the watched path */
 		drop_pending(w);
 		path = w->path;
+		h = hash(path);
 	}
-	copy = strdup(path);
+	copy = make_place(w) ? strdup(path) : NULL;
 	if (!copy)
 		return; /* without memory nobody can act on it either */
-	w->pending[w->nr_pending++] = copy;
+	w->pending[w->nr++] = (struct change){ copy, h };
 	make_ready(w);
 }
 
@@ -136,6 +182,7 @@ static int get_slot(struct pvb_store *st, unsigned *slot)
 static void watch_free(struct pvb_watch *w)
 {
 	drop_pending(w);
+	free(w->pending);
 	free(w->path);
 	free(w);
 }
@@ -167,6 +214,7 @@ int pvb_store_watch(struct pvb_store *st, const char *path, void (*fn)(void *arg
 	w->st = st;
 	w->fn = fn;
 	w->arg = arg;
+	w->room = ROOM;
 	w->path = strdup(path);
 	rc = w->path ? pvb_store_open_watcher(st) : -ENOMEM;
 	if (rc == 0)
@@ -185,6 +233,11 @@ int pvb_store_watch(struct pvb_store *st, const char *path, void (*fn)(void *arg
 	}
 	*out = w;
 	return 0;
+}
+
+void pvb_watch_room(struct pvb_watch *w, unsigned paths)
+{
+	w->room = paths;
 }
 
 void pvb_store_unwatch(struct pvb_watch **wp)
@@ -257,7 +310,7 @@ static int deliver(struct pvb_store *st)
 		struct pvb_watch *w = pop_ready(st);
 		char *path = pop_pending(w);
 
-		if (w->nr_pending > 0)
+		if (w->nr > 0)
 			make_ready(w); /* behind the others */
 		w->fn(w->arg, path);
 		free(path);
@@ -294,7 +347,7 @@ int pvb_store_attach(struct pvb_store *st, struct pvb_loop *loop)
 	int rc = pvb_store_open_watcher(st), fd = rc < 0 ? -1 : xs_fileno(st->watcher);
 
 	if (fd < 0)
-		return -EMFILE;
+		return rc < 0 ? rc : -EMFILE;
 	if (st->loop)
 		return -EBUSY;
 	st->loop = loop;
