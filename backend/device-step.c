@@ -87,7 +87,8 @@ static void step_init_wait(struct device *d, enum pvb_state front)
 		d->step_again = true;
 		return;
 	}
-	if (device_step_resume(d) || !(d->ops->ready & 1u << front) || !hotplug_done(d))
+	if (device_step_resume(d) || !(d->ops->ready & 1u << front) || (d->phase != DEV_NEW && d->phase != DEV_ATTACHED) ||
+	    !hotplug_done(d))
 		return;
 	if (d->phase == DEV_NEW && !d->pause)
 		device_attach(d);
@@ -278,7 +279,6 @@ static void step_once(struct device *d)
 	}
 }
 
-void device_step(struct device *d)
 static void step_due(void *arg)
 {
 	device_step(arg);
@@ -290,6 +290,7 @@ void device_step_soon(struct device *d)
 		device_step(d);
 }
 
+void device_step(struct device *d)
 {
 	unsigned n;
 
