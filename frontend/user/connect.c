@@ -16,11 +16,30 @@ static uint32_t least(uint64_t a, uint64_t b)
 	return (uint32_t)(a < b ? a : b);
 }
 
-static int read_back(struct pvf_disk *disk, struct pvb_value *v, struct pvb_error *err)
+static int read_part(struct pvf_disk *disk, unsigned from, unsigned to, struct pvb_value *v, struct pvb_error *err)
 {
-	int rc = pvb_nodes_read(disk->dev.guest->store, PVB_NO_TXN, disk->dev.back, pvb_vbd_back, VBD_B_NR, v, err);
+	int rc = pvb_nodes_read(disk->dev.guest->store, PVB_NO_TXN, disk->dev.back, pvb_vbd_back + from, to - from, v + from, err);
 
 	return rc < 0 ? pvb_err_prefix(err, rc, "vbd %u", disk->dev.devid) : 0;
+}
+
+/* What the back end says.  Most of what the toolstack tells it stands before that in the table, and is not for us. */
+static int read_back(struct pvf_disk *disk, struct pvb_value *v, struct pvb_error *err)
+{
+	memset(v, 0, VBD_B_NR * sizeof(*v));
+	return read_part(disk, VBD_B_STATE, VBD_B_NR, v, err);
+}
+
+static int check_pair(struct pvf_disk *disk, struct pvb_error *err)
+{
+	struct pvb_value v[VBD_B_FRONTEND_ID + 1];
+	int rc = read_part(disk, VBD_B_FRONTEND, VBD_B_FRONTEND_ID + 1, v, err);
+
+	if (rc < 0)
+		return rc;
+	rc = pvf_dev_check_pair(&disk->dev, &v[VBD_B_FRONTEND], &v[VBD_B_FRONTEND_ID], err);
+	pvb_nodes_free(v, VBD_B_FRONTEND_ID + 1);
+	return rc;
 }
 
 static int make_queue(struct pvf_disk *disk, unsigned nr, struct pvb_error *err)
@@ -63,22 +82,17 @@ static int publish_queue(struct pvb_store *st, pvb_txn t, const char *dir, const
 	return rc;
 }
 
-/* Keys of an earlier connection with other queues or another ring order would contradict ours. */
-static int remove_old(struct pvb_store *st, pvb_txn t, const char *dir)
+static bool is_old(const char *name)
 {
 	static const enum pvb_vbd_front once[] = { VBD_F_NUM_QUEUES, VBD_F_RING_ORDER, VBD_F_PERSISTENT };
-	char name[16];
-	int rc = 0;
 
-	for (unsigned i = 0; rc == 0 && i < sizeof(once) / sizeof(once[0]); i++)
-		rc = pvf_dev_remove_key(st, t, dir, pvb_vbd_front[once[i]].name);
-	for (unsigned i = 0; rc == 0 && i < VBD_Q_NR; i++)
-		rc = pvf_dev_remove_key(st, t, dir, pvb_vbd_queue[i].name);
-	for (unsigned i = 0; rc == 0 && i < PVF_MAX_QUEUES; i++) {
-		snprintf(name, sizeof(name), "queue-%u", i);
-		rc = pvf_dev_remove_key(st, t, dir, name);
-	}
-	return rc;
+	for (unsigned i = 0; i < sizeof(once) / sizeof(once[0]); i++)
+		if (strcmp(name, pvb_vbd_front[once[i]].name) == 0)
+			return true;
+	for (unsigned i = 0; i < VBD_Q_NR; i++)
+		if (strcmp(name, pvb_vbd_queue[i].name) == 0)
+			return true;
+	return pvf_dev_is_queue(name, PVF_MAX_QUEUES);
 }
 
 static int publish(struct pvb_store *st, pvb_txn t, void *arg)
@@ -91,7 +105,7 @@ static int publish(struct pvb_store *st, pvb_txn t, void *arg)
 	snprintf(sub, sizeof(sub), "%s/%s", disk->dev.dir, keys[VBD_F_STATE].name);
 	if (!pvb_store_exists(st, t, sub))
 		return -ENOENT; /* removed meanwhile: writing would make half a device of it */
-	rc = remove_old(st, t, disk->dev.dir);
+	rc = pvf_dev_remove_old(st, t, disk->dev.dir, is_old);
 	if (rc == 0)
 		rc = pvb_nodes_write_str(st, t, disk->dev.dir, &keys[VBD_F_PROTOCOL], disk->wire->protocol);
 	if (rc == 0 && disk->ring_order > 0)
@@ -119,8 +133,8 @@ int pvf_connect_offer(struct pvf_disk *disk, struct pvb_error *err)
 		return rc;
 	queues = least(disk->opt.queues, v[VBD_B_MAX_QUEUES].num);
 	disk->ring_order = least(disk->opt.ring_order, v[VBD_B_MAX_RING_ORDER].num);
-	rc = pvf_dev_check_pair(&disk->dev, &v[VBD_B_FRONTEND], &v[VBD_B_FRONTEND_ID], err);
 	pvb_nodes_free(v, VBD_B_NR);
+	rc = check_pair(disk, err);
 	for (unsigned i = 0; rc == 0 && i < queues; i++)
 		rc = make_queue(disk, i, err);
 	if (rc < 0)

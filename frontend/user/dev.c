@@ -153,6 +153,23 @@ static void on_change(void *arg, const char *path)
 	pvf_dev_poke(arg);
 }
 
+/* Of our own directory, where most that changes is what we write ourselves to connect. */
+static void on_own_change(void *arg, const char *path)
+{
+	const char *const others[] = { /* somebody else writes, now or later */
+		pvb_vbd_front[VBD_F_BACKEND].name, pvb_vbd_front[VBD_F_BACKEND_ID].name, pvb_vbd_front[VBD_F_STATE].name,
+		pvb_vif_front[VIF_F_MTU].name,
+	};
+	struct pvf_dev *dev = arg;
+	size_t len = strlen(dev->dir);
+	bool look = strncmp(path, dev->dir, len) != 0 || path[len] != '/'; /* all of it, perhaps gone */
+
+	for (size_t i = 0; !look && i < sizeof(others) / sizeof(others[0]); i++)
+		look = strcmp(path + len + 1, others[i]) == 0;
+	if (look)
+		pvf_dev_poke(dev);
+}
+
 /* Keys of ours and of the back end that every kind of device has are looked up in the tables of vbd. */
 
 static int watch_back(struct pvf_dev *dev, struct pvb_error *err)
@@ -455,7 +472,7 @@ int pvf_dev_open(struct pvf_dev *dev, const struct pvf_dev_ops *ops, struct pvf_
 	dev->phase = PVF_WAITING;
 	dev->own = PVB_INITIALISING;
 	dev->since_ms = pvb_now_ms();
-	rc = pvb_store_watch(guest->store, dev->dir, on_change, dev, &dev->watch_dir);
+	rc = pvb_store_watch(guest->store, dev->dir, on_own_change, dev, &dev->watch_dir);
 	if (rc < 0)
 		return pvb_err(err, rc, "%s %u: %s can not be watched", ops->kind, devid, dev->dir);
 	pvf_dev_poke(dev);
@@ -545,10 +562,27 @@ int pvf_dev_check_pair(const struct pvf_dev *dev, const struct pvb_value *fronte
 	return 0;
 }
 
-int pvf_dev_remove_key(struct pvb_store *st, pvb_txn t, const char *dir, const char *key)
+bool pvf_dev_is_queue(const char *name, unsigned max)
 {
-	char path[192];
+	uint64_t nr;
 
-	snprintf(path, sizeof(path), "%s/%s", dir, key);
-	return pvb_store_rm(st, t, path);
+	return strncmp(name, "queue-", 6) == 0 && pvb_parse_u64(name + 6, 0, max - 1, &nr) == 0;
+}
+
+int pvf_dev_remove_old(struct pvb_store *st, pvb_txn t, const char *dir, bool (*is_old)(const char *name))
+{
+	char path[192], **names;
+	unsigned nr;
+	int rc = pvb_store_list(st, t, dir, &names, &nr);
+
+	if (rc < 0)
+		return rc;
+	for (unsigned i = 0; rc == 0 && i < nr; i++) {
+		if (!is_old(names[i]))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		rc = pvb_store_rm(st, t, path);
+	}
+	pvb_store_list_free(names, nr);
+	return rc;
 }

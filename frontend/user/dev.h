@@ -82,5 +82,8 @@ static inline bool pvf_dev_works(const struct pvf_dev *dev)
 /* For connect code: the back end's directory must point back at us. */
 int pvf_dev_check_pair(const struct pvf_dev *dev, const struct pvb_value *frontend, const struct pvb_value *frontend_id,
 		       struct pvb_error *err);
-int pvf_dev_remove_key(struct pvb_store *st, pvb_txn t, const char *dir, const char *key);
+/* Keys of an earlier connection, with other queues or another ring order, would contradict those of the next.  Of dir, all
+ * that is there and is_old() goes. */
+int pvf_dev_remove_old(struct pvb_store *st, pvb_txn t, const char *dir, bool (*is_old)(const char *name));
+bool pvf_dev_is_queue(const char *name, unsigned max);
 #endif

@@ -112,25 +112,20 @@ static int publish_queue(struct pvb_store *st, pvb_txn t, const char *dir, const
 	return rc;
 }
 
-/* Keys of an earlier connection would contradict ours. */
-static int remove_old(struct pvb_store *st, pvb_txn t, const char *dir)
+static bool is_old(const char *name)
 {
 	static const enum pvb_vif_front once[] = {
 		VIF_F_NUM_QUEUES, VIF_F_NO_CSUM4, VIF_F_REQUEST_MULTICAST, VIF_F_CTRL_RING_REF,
 		VIF_F_EVENT_CHANNEL_CTRL,
 	};
-	char name[16];
-	int rc = 0;
 
-	for (unsigned i = 0; rc == 0 && i < sizeof(once) / sizeof(once[0]); i++)
-		rc = pvf_dev_remove_key(st, t, dir, pvb_vif_front[once[i]].name);
-	for (unsigned i = 0; rc == 0 && i < VIF_Q_NR; i++)
-		rc = pvf_dev_remove_key(st, t, dir, pvb_vif_queue[i].name);
-	for (unsigned i = 0; rc == 0 && i < PVF_NIC_MAX_QUEUES; i++) {
-		snprintf(name, sizeof(name), "queue-%u", i);
-		rc = pvf_dev_remove_key(st, t, dir, name);
-	}
-	return rc;
+	for (unsigned i = 0; i < sizeof(once) / sizeof(once[0]); i++)
+		if (strcmp(name, pvb_vif_front[once[i]].name) == 0)
+			return true;
+	for (unsigned i = 0; i < VIF_Q_NR; i++)
+		if (strcmp(name, pvb_vif_queue[i].name) == 0)
+			return true;
+	return pvf_dev_is_queue(name, PVF_NIC_MAX_QUEUES);
 }
 
 static int publish_features(struct pvb_store *st, pvb_txn t, const struct pvf_nic *nic)
@@ -166,7 +161,7 @@ static int publish(struct pvb_store *st, pvb_txn t, void *arg)
 	snprintf(sub, sizeof(sub), "%s/%s", nic->dev.dir, pvb_vif_front[VIF_F_STATE].name);
 	if (!pvb_store_exists(st, t, sub))
 		return -ENOENT; /* removed meanwhile: writing would make half a device of it */
-	rc = remove_old(st, t, nic->dev.dir);
+	rc = pvf_dev_remove_old(st, t, nic->dev.dir, is_old);
 	if (rc == 0)
 		rc = publish_features(st, t, nic);
 	if (rc == 0 && nic->nr_queues == 1)
