@@ -226,6 +226,16 @@ static void broken(struct blk_queue *q, const char *fmt, ...)
 	dev->ctx->cb.broken(dev->ctx->arg, dev, text);
 }
 
+/* The two have one index. */
+static struct blk_req *req_of(struct blk_queue *q, struct pvb_journal_entry *j)
+{
+	struct blk_req *r = &q->reqs[pvb_journal_index(&q->journal, j)];
+
+	r->q = q;
+	r->e = (struct blk_entry *)j;
+	return r;
+}
+
 /* Copy new requests of one queue into its journal and onto ctx->taken; how many. */
 static unsigned take_queue(struct blk_queue *q)
 {
@@ -251,7 +261,7 @@ static unsigned take_queue(struct blk_queue *q)
 			broken(q, "queue %u: more than %u requests in flight", q->id, q->journal.nr);
 			break;
 		}
-		r = &q->reqs[pvb_journal_index(&q->journal, j)];
+		r = req_of(q, j);
 		pvb_ring_back_take(&q->ring, slot);
 		PVB_CRASH_POINT(blk_slot_read);
 		blk_wire_decode(q->abi, slot, r->e);
@@ -439,7 +449,7 @@ void blk_go_on(struct blk_queue *q)
 
 	dev->ctx->now = pvb_now_ns();
 	for (uint32_t i = 0; i < found->nr_answer + found->nr_redo; i++) {
-		struct blk_req *r = &q->reqs[q->found[i]];
+		struct blk_req *r = req_of(q, pvb_journal_at(&q->journal, q->found[i]));
 
 		dev->in_flight++;
 		r->t0 = dev->ctx->now;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "blkif-impl.h"
 #include <xen/xen.h>
 #include <xen/io/blkif.h>
@@ -135,7 +136,8 @@ static void queue_free(struct blk_queue *q)
 	pgrants_free(q->pgrants, hv);
 	free(q->found);
 	pvb_hv_unmap(hv, &q->ring_map);
-	free(q->reqs);
+	if (q->reqs)
+		munmap(q->reqs, q->ring.nr_slots * sizeof(*q->reqs));
 	memset(q, 0, sizeof(*q));
 }
 
@@ -198,7 +200,8 @@ static bool is_journal(const void *mem)
 static int queue_connect(struct blk_queue *q, const struct blk_connect *c, void *journal, struct pvb_error *err)
 {
 	struct blk_ctx *ctx = q->dev->ctx;
-	uint32_t i, port = c->queue[q->id].event_channel;
+	uint32_t port = c->queue[q->id].event_channel;
+	void *reqs;
 	int rc;
 
 	rc = map_ring(q, c, err);
@@ -211,13 +214,11 @@ static int queue_connect(struct blk_queue *q, const struct blk_connect *c, void 
 				 q->ring.prod);
 	if (rc < 0)
 		return rc;
-	q->reqs = calloc(q->ring.nr_slots, sizeof(*q->reqs));
-	if (!q->reqs)
+	/* pages that are not there before a request is; on a ring that is idle none is */
+	reqs = mmap(NULL, q->ring.nr_slots * sizeof(*q->reqs), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (reqs == MAP_FAILED)
 		return pvb_err(err, -ENOMEM, "queue %u: no memory for %u requests", q->id, q->ring.nr_slots);
-	for (i = 0; i < q->ring.nr_slots; i++) {
-		q->reqs[i].q = q;
-		q->reqs[i].e = (struct blk_entry *)pvb_journal_at(&q->journal, i);
-	}
+	q->reqs = reqs;
 	if (c->persistent) {
 		rc = pgrants_new(&q->pgrants, q->ring.nr_slots);
 		if (rc < 0)
