@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "hv-local.h"
 
+#define PORTS_BYTES (LF_NR_PORTS * sizeof(struct lhv_port))
 #define CALL_TIMEOUT_MS 10000 /* the server answers at once; this is for one that hangs */
 
 int lhv_call_locked(struct lhv *l, const struct lf_request *req, struct lf_reply *rep, int *fds, unsigned nr_fds)
@@ -106,7 +107,8 @@ static void local_close(struct pvb_hv *hv)
 	if (l->links)
 		munmap((void *)(uintptr_t)l->links, LF_LINK_BYTES);
 	pthread_mutex_destroy(&l->lock);
-	free(l->ports);
+	if (l->ports)
+		munmap(l->ports, PORTS_BYTES);
 	free(l);
 	hv->priv = NULL;
 }
@@ -132,7 +134,10 @@ static int local_open(struct pvb_hv *hv, const char *arg, unsigned flags, struct
 	if (rc >= 0)
 		rc = hello(l, arg, err);
 	if (rc == 0) {
-		l->ports = calloc(LF_NR_PORTS, sizeof(*l->ports));
+		/* few are in use: the pages of the others are not there */
+		l->ports = mmap(NULL, PORTS_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (l->ports == MAP_FAILED)
+			l->ports = NULL;
 		if (!l->ports)
 			rc = pvb_err(err, -ENOMEM, "bus local:%s: out of memory", arg);
 	}
