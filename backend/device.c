@@ -281,9 +281,9 @@ static int make_stats(struct device *d, struct pvb_error *err)
 		return pvb_err(err, -errno, "statistics: %s", strerror(errno));
 	}
 	version = d->stats; /* first in each kind's */
-	if (*version != d->ops->stats_version)
+	if (*version != 0 && *version != d->ops->stats_version)
 		memset(d->stats, 0, d->ops->stats_bytes); /* another pvbackd's, which counted otherwise */
-	*version = d->ops->stats_version;
+	*version = d->ops->stats_version; /* 0: a new file, all of it zero, and no more of it in memory than is used */
 	return 0;
 }
 
