@@ -24,8 +24,7 @@ static bool online(struct device *d)
  * physical-device before physical-device-path). */
 static bool hotplug_done(struct device *d)
 {
-	return !device_has(d, d->ops->script, NULL) || device_has(d, d->ops->script, "") ||
-	       device_has(d, d->ops->hotplug_status, "connected");
+	return device_is_blank(d, d->ops->script) || device_has(d, d->ops->hotplug_status, "connected");
 }
 
 static bool front_is_gone(struct device *d, enum pvb_state front)

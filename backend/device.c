@@ -116,9 +116,22 @@ bool device_has(struct device *d, const struct pvb_key *key, const char *want)
 	snprintf(path, sizeof(path), "%s/%s", d->back, key->name);
 	if (pvb_store_read(d->sup->store, PVB_NO_TXN, path, &value) < 0)
 		return false;
-	yes = !want || strcmp(value, want) == 0;
+	yes = strcmp(value, want) == 0;
 	free(value);
 	return yes;
+}
+
+bool device_is_blank(struct device *d, const struct pvb_key *key)
+{
+	char path[200], *value;
+	bool blank;
+
+	snprintf(path, sizeof(path), "%s/%s", d->back, key->name);
+	if (pvb_store_read(d->sup->store, PVB_NO_TXN, path, &value) < 0)
+		return true;
+	blank = value[0] == '\0';
+	free(value);
+	return blank;
 }
 
 int device_check_front(const struct device *d, const struct pvb_value *frontend, const struct pvb_value *id,

@@ -165,8 +165,9 @@ void device_fail(struct device *d, const char *fmt, ...) __attribute__((format(p
 bool device_move_state(struct device *d, enum pvb_state to, const char *why);
 /* A key of the back end's directory, while that is there; NULL takes it away. */
 void device_set_text(struct device *d, const struct pvb_key *key, const char *text);
-/* Is the key there, with this value (NULL: whatever it is)? */
+/* Is the key there, with this value? */
 bool device_has(struct device *d, const struct pvb_key *key, const char *want);
+bool device_is_blank(struct device *d, const struct pvb_key *key); /* not there, or empty */
 /* Are frontend and frontend-id, where present, what the directory says? */
 int device_check_front(const struct device *d, const struct pvb_value *frontend, const struct pvb_value *id,
 		       struct pvb_error *err);

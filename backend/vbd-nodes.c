@@ -96,13 +96,21 @@ static int read_options(struct vbd *v, bool direct_io_safe, struct pvb_error *er
 	return 0;
 }
 
+#define TOLD_BY_TOOL (PVB_NODE(VBD_B_FRONTEND) | PVB_NODE(VBD_B_FRONTEND_ID) | PVB_NODE(VBD_B_PARAMS) | PVB_NODE(VBD_B_SCRIPT) | \
+		      PVB_NODE(VBD_B_TYPE) | PVB_NODE(VBD_B_MODE) | PVB_NODE(VBD_B_DEVICE_TYPE) | \
+		      PVB_NODE(VBD_B_DIRECT_IO_SAFE) | PVB_NODE(VBD_B_DISCARD_ENABLE) | \
+		      PVB_NODE(VBD_B_PHYSICAL_DEVICE) | PVB_NODE(VBD_B_PHYSICAL_DEVICE_PATH))
+#define PROMISED (PVB_NODE(VBD_B_MAX_QUEUES) | PVB_NODE(VBD_B_MAX_RING_ORDER) | PVB_NODE(VBD_B_MAX_INDIRECT) | \
+		  PVB_NODE(VBD_B_PERSISTENT) | PVB_NODE(VBD_B_WRITE_ZEROES) | PVB_NODE(VBD_B_BARRIER))
+
 int vbd_read_config(struct vbd *v, struct pvb_error *err)
 {
 	struct pvb_value k[VBD_B_NR];
 	char text[IPC_TARGET_MAX];
 	int rc;
 
-	rc = pvb_nodes_read(v->dev.sup->store, PVB_NO_TXN, v->dev.back, pvb_vbd_back, VBD_B_NR, k, err);
+	rc = pvb_nodes_read_some(v->dev.sup->store, PVB_NO_TXN, v->dev.back, pvb_vbd_back, VBD_B_NR,
+				 TOLD_BY_TOOL | (v->found ? PROMISED : 0), k, err);
 	if (rc < 0)
 		return rc;
 	rc = device_check_front(&v->dev, &k[VBD_B_FRONTEND], &k[VBD_B_FRONTEND_ID], err);
@@ -309,7 +317,10 @@ int vbd_read_front(struct device *d, struct pvb_store *st, pvb_txn t, union ipc_
 	struct pvb_value k[VBD_F_NR];
 	int rc;
 
-	rc = pvb_nodes_read(st, t, d->front, pvb_vbd_front, VBD_F_NR, k, err);
+	rc = pvb_nodes_read_some(st, t, d->front, pvb_vbd_front, VBD_F_NR,
+				 PVB_NODE(VBD_F_BACKEND) | PVB_NODE(VBD_F_PROTOCOL) | PVB_NODE(VBD_F_NUM_QUEUES) |
+					 PVB_NODE(VBD_F_RING_ORDER) | PVB_NODE(VBD_F_PERSISTENT) | PVB_NODE(VBD_F_WRITE_ZEROES),
+				 k, err);
 	if (rc < 0)
 		return rc;
 	c->nr_queues = (uint32_t)k[VBD_F_NUM_QUEUES].num;

@@ -305,8 +305,8 @@ static bool is_listed(char **names, unsigned nr, const char *name)
 }
 
 /* Of most tables few keys are there, and each is a round trip: one more tells which. */
-int pvb_nodes_read(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *table, unsigned nr,
-		   struct pvb_value *values, struct pvb_error *err)
+int pvb_nodes_read_some(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *table, unsigned nr,
+			uint64_t which, struct pvb_value *values, struct pvb_error *err)
 {
 	char **names = NULL;
 	unsigned i, nr_names = 0;
@@ -316,7 +316,9 @@ int pvb_nodes_read(struct pvb_store *st, pvb_txn t, const char *dir, const struc
 	all = all || (rc < 0 && rc != -ENOENT); /* a directory that may not be read can have keys that may */
 	memset(values, 0, nr * sizeof(*values));
 	for (i = 0, rc = 0; i < nr && rc == 0; i++) {
-		if (all || is_listed(names, nr_names, table[i].name))
+		if (i < 64 && !(which & PVB_NODE(i)))
+			values[i].num = table[i].def;
+		else if (all || is_listed(names, nr_names, table[i].name))
 			rc = read_key(st, t, dir, &table[i], &values[i], err);
 		else
 			values[i].num = table[i].def;
@@ -326,6 +328,12 @@ int pvb_nodes_read(struct pvb_store *st, pvb_txn t, const char *dir, const struc
 	if (rc < 0)
 		pvb_nodes_free(values, nr);
 	return rc;
+}
+
+int pvb_nodes_read(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *table, unsigned nr,
+		   struct pvb_value *values, struct pvb_error *err)
+{
+	return pvb_nodes_read_some(st, t, dir, table, nr, UINT64_MAX, values, err);
 }
 
 void pvb_nodes_free(struct pvb_value *values, unsigned nr)

@@ -109,6 +109,11 @@ extern const struct pvb_key pvb_con_front[CON_F_NR];
  * completely on success and empty on failure; free with pvb_nodes_free(). */
 int pvb_nodes_read(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *table, unsigned nr,
 		   struct pvb_value *values, struct pvb_error *err);
+/* The same, as if none were there but those in `which`, a sum of PVB_NODE(index): who is not going to look at a key saves a
+ * round trip.  Keys from the 65th on are always read. */
+#define PVB_NODE(i) (UINT64_C(1) << (i))
+int pvb_nodes_read_some(struct pvb_store *st, pvb_txn t, const char *dir, const struct pvb_key *table, unsigned nr,
+			uint64_t which, struct pvb_value *values, struct pvb_error *err);
 void pvb_nodes_free(struct pvb_value *values, unsigned nr);
 /* Check one text against a key (what read does): fills *value. */
 int pvb_nodes_parse(const struct pvb_key *key, const char *text, struct pvb_value *value, struct pvb_error *err);
