@@ -44,7 +44,6 @@ struct view {
 	bool there;              /* our directory names a back end */
 	char *back;
 	enum pvb_state own, peer;
-	bool online;
 };
 
 /* False: the store can not be asked at the moment, so nothing can be concluded. */
@@ -52,7 +51,6 @@ static bool look(struct pvf_dev *dev, struct view *v)
 {
 	struct pvb_store *st = dev->guest->store;
 	char path[PVB_STORE_VALUE_MAX + 16];
-	uint64_t online;
 	int rc;
 
 	memset(v, 0, sizeof(*v));
@@ -65,9 +63,17 @@ static bool look(struct pvf_dev *dev, struct view *v)
 	v->peer = pvb_state_read(st, PVB_NO_TXN, v->back);
 	if (v->peer == PVB_RECONFIGURING || v->peer == PVB_RECONFIGURED)
 		v->peer = PVB_CONNECTED;
-	snprintf(path, sizeof(path), "%s/%s", v->back, pvb_vbd_back[VBD_B_ONLINE].name);
-	v->online = pvb_store_read_u64(st, PVB_NO_TXN, path, 0, 1, &online) < 0 || online == 1;
 	return true;
+}
+
+/* Will the device be offered again? */
+static bool online(const struct pvf_dev *dev, const struct view *v)
+{
+	char path[PVB_STORE_VALUE_MAX + 16];
+	uint64_t value;
+
+	snprintf(path, sizeof(path), "%s/%s", v->back, pvb_vbd_back[VBD_B_ONLINE].name);
+	return pvb_store_read_u64(dev->guest->store, PVB_NO_TXN, path, 0, 1, &value) < 0 || value == 1;
 }
 
 /* Walk our own state to `to` by legal moves; a write fails only when the device is being removed. */
@@ -316,7 +322,7 @@ static void waiting(struct pvf_dev *dev, struct view *v)
 		own_state(dev, v, PVB_CLOSED);
 		return;
 	case PVB_CLOSED:
-		if (v->online)
+		if (online(dev, v))
 			own_state(dev, v, PVB_INITIALISING); /* asks it to go to 2 */
 		return;
 	default:
@@ -377,7 +383,7 @@ static void live(struct pvf_dev *dev, struct view *v)
 
 static void down(struct pvf_dev *dev, struct view *v)
 {
-	if (dev->stopping || !v->online)
+	if (dev->stopping || !online(dev, v))
 		return;
 	/* in 6 it waits for our 1; one that never served us may have its reasons and must come to 2 itself */
 	if (v->peer == PVB_INIT_WAIT || (v->peer == PVB_CLOSED && (dev->wait || dev->was_live))) {
