@@ -135,7 +135,7 @@ static void take_line(struct load *l, struct json_object *line, const struct rig
 	double seconds = number(line, "seconds"), share, ops;
 	uint64_t now = pvb_now_ns(), cpu, switches;
 
-	if (!l->worker)
+	if (!l->worker || l->lines == 0) /* what was there before may have been the last load's, about to end */
 		l->worker = find_worker(r->backd.pid);
 	cpu = l->worker ? proc_cpu_ns(l->worker) : 0;
 	switches = l->worker ? proc_switches(l->worker) : 0;
