@@ -342,10 +342,18 @@ static void watch(struct seen *s, const char *name)
 	assert_int_equal(pvb_store_watch(st, at(name), on_change, s, &s->w), 0);
 }
 
-/* Events come before the answer to a later request: afterwards all events so far wait in libxenstore. */
+static void ignore(void *arg, const char *path)
+{
+}
+
+/* Events come before the answer to a later request on the connection that watches have: afterwards all events so far wait in
+ * libxenstore. */
 static void settle(void)
 {
-	assert_true(pvb_store_exists(st, PVB_NO_TXN, base));
+	struct pvb_watch *w;
+
+	assert_int_equal(pvb_store_watch(st, base, ignore, NULL, &w), 0);
+	pvb_store_unwatch(&w);
 }
 
 static void dispatch_until(const struct seen *s, unsigned calls)
@@ -466,6 +474,34 @@ static void test_watch_overflow(void **state)
 		;
 	assert_true(saw_base);
 	assert_in_range(flood_calls, 1, 64);
+	pvb_store_unwatch(&w);
+}
+
+/* Who has asked for room hears of each. */
+static void test_watch_room(void **state)
+{
+	struct pvb_watch *w;
+	char name[32], path[256];
+	unsigned i;
+
+	snprintf(path, sizeof(path), "%s", at("room"));
+	assert_int_equal(pvb_store_watch(st, path, on_flood, path, &w), 0);
+	pvb_watch_room(w, 1000);
+	while (pvb_store_dispatch(st, 50) > 0)
+		;
+	for (unsigned round = 0; round < 2; round++) {
+		saw_base = false;
+		flood_calls = 0;
+		for (i = 0; i < 200; i++) {
+			snprintf(name, sizeof(name), "room/%u", i);
+			put(name, "");
+		}
+		settle();
+		while (pvb_store_dispatch(st, 50) > 0)
+			;
+	}
+	assert_false(saw_base); /* in the first round it was made itself */
+	assert_int_equal(flood_calls, 200);
 	pvb_store_unwatch(&w);
 }
 
@@ -794,6 +830,7 @@ int main(void)
 		T(test_unwatch_in_callback),
 		T(test_watch_flood),
 		T(test_watch_overflow),
+		T(test_watch_room),
 		T(test_watch_loop),
 		T(test_wait),
 		T(test_nodes_read),
