@@ -108,6 +108,11 @@ struct provider {
 	/* Take nr bios, in order.  Each is completed exactly once.  Several bios may be merged or reordered
 	 * among each other: the protocol orders what must be ordered by waiting. */
 	void (*submit)(struct disk *disk, struct bio **bios, unsigned nr);
+	/* A read whose data is in this process' memory already need not be submitted: whoever asked copies it from
+	 * where it lies.  True: *at is where [off, off + len) is, to be read from until the disk is closed, or NULL if
+	 * that is nothing but zeroes.  What is submitted before the copy is made may be seen in it or not, as with any
+	 * two requests at one time.  False: submit it, for whatever reason.  May be NULL. */
+	bool (*peek)(struct disk *disk, uint64_t off, uint64_t len, const void **at);
 	/* Look whether the size changed (asked by the operator, or from time to time); calls disk_resized().
 	 * May be NULL. */
 	void (*refresh)(struct disk *disk);
@@ -141,6 +146,10 @@ int disk_open(const struct target *t, bool readonly, const int *fds, unsigned nr
 void disk_close(struct disk *disk); /* the whole chain; NULL is fine */
 bool disk_may_grow(struct disk *disk);      /* there is something to refresh */
 void disk_refresh(struct disk *disk);
+static inline bool disk_peek(struct disk *disk, uint64_t off, uint64_t len, const void **at)
+{
+	return disk->prov->peek && disk->prov->peek(disk, off, len, at);
+}
 static inline void disk_submit(struct disk *disk, struct bio **bios, unsigned nr)
 {
 	disk->prov->submit(disk, bios, nr);

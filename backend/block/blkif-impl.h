@@ -35,6 +35,8 @@ struct blk_req {
 	size_t buf_got;
 	struct pvb_map map;           /* map mode */
 	bool copies, pinned;          /* data goes by grant copy; uses persistent grants */
+	bool in_place;                /* a read of what the provider has in memory: copied from there, not submitted */
+	const uint8_t *place;         /* in_place: NULL = zeroes */
 	unsigned first_op, nr_ops;    /* in ctx->ops, during a copy call */
 	int fetch_status;             /* indirect page */
 	uint32_t bad_gref;
@@ -87,6 +89,7 @@ struct blk_ctx {
 	uint32_t domid;
 	struct bufpool *pool;
 	size_t mapped, map_cap;       /* pages mapped for the time of a request */
+	const uint8_t *zeroes;        /* a page of them */
 	struct blk_callbacks cb;
 	void *arg;
 	struct blk_dev *devs;

@@ -203,6 +203,12 @@ static void start(struct blk_req *r)
 {
 	r->step = 0;
 	r->discarded = 0;
+	if (r->in_place) {
+		r->step = 1; /* the only one there is, and it is done */
+		r->bio.result = 0;
+		blk_list_add(&r->q->dev->ctx->finished, r);
+		return;
+	}
 	next_step(r);
 }
 

@@ -71,7 +71,7 @@ struct blk_callbacks {
 
 int blk_ctx_new(struct blk_ctx **out, struct pvb_hv *hv, struct pvb_events *events, struct worker_io *io, uint32_t domid,
 		size_t memory, const struct blk_callbacks *cb, void *arg);
-/* Memory that copies best for its buffers, see bufpool_lend(). */
+/* Memory that copies best for its buffers, see bufpool_lend(): zeroed, and more than a page. */
 int blk_ctx_lend(struct blk_ctx *ctx, void *area, size_t bytes);
 /* Poll rings as polling.h says; it outlives ctx.  Whoever owns the loop calls blk_run() while it is on and when it is over. */
 struct poll;

@@ -13,6 +13,8 @@ static void after_io(void *arg)
 	blk_run(arg);
 }
 
+static const uint8_t zeroes[PVB_PAGE_SIZE] __attribute__((aligned(PVB_PAGE_SIZE)));
+
 int blk_ctx_new(struct blk_ctx **out, struct pvb_hv *hv, struct pvb_events *events, struct worker_io *io, uint32_t domid,
 		size_t memory, const struct blk_callbacks *cb, void *arg)
 {
@@ -33,6 +35,7 @@ int blk_ctx_new(struct blk_ctx **out, struct pvb_hv *hv, struct pvb_events *even
 	ctx->map_cap = memory / PVB_PAGE_SIZE;
 	ctx->cb = *cb;
 	ctx->arg = arg;
+	ctx->zeroes = zeroes;
 	aio_set_after(io->aio, after_io, ctx);
 	*out = ctx;
 	return 0;
@@ -45,7 +48,14 @@ void blk_ctx_poll(struct blk_ctx *ctx, struct poll *poll)
 
 int blk_ctx_lend(struct blk_ctx *ctx, void *area, size_t bytes)
 {
-	return bufpool_lend(ctx->pool, area, bytes);
+	int rc;
+
+	if (bytes <= PVB_PAGE_SIZE)
+		return -EINVAL;
+	rc = bufpool_lend(ctx->pool, (uint8_t *)area + PVB_PAGE_SIZE, bytes - PVB_PAGE_SIZE);
+	if (rc == 0)
+		ctx->zeroes = area; /* as it comes; reads of nothing are copied from there */
+	return rc;
 }
 
 void blk_ctx_free(struct blk_ctx *ctx)

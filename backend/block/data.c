@@ -27,12 +27,12 @@ static struct pvb_copy *new_op(struct blk_ctx *ctx)
 	return &ctx->ops[ctx->nr_ops++];
 }
 
-static void add_copy(struct blk_req *r, uint8_t *local, uint32_t gref, uint16_t offset, uint16_t len, bool from_guest)
+static void add_copy(struct blk_req *r, const uint8_t *local, uint32_t gref, uint16_t offset, uint16_t len, bool from_guest)
 {
 	struct blk_ctx *ctx = r->q->dev->ctx;
 	struct pvb_copy *op = new_op(ctx);
 	struct pvb_copy_end guest = { .ref = gref, .domid = (uint16_t)ctx->domid, .offset = offset };
-	struct pvb_copy_end ours = { .local = local };
+	struct pvb_copy_end ours = { .local = (void *)(uintptr_t)local }; /* not written to unless from_guest */
 
 	if (!op) {
 		r->fetch_status = -ENOMEM;
@@ -48,7 +48,8 @@ static void add_copy(struct blk_req *r, uint8_t *local, uint32_t gref, uint16_t 
 void data_copy_add(struct blk_req *r, bool from_guest)
 {
 	struct blk_ctx *ctx = r->q->dev->ctx;
-	uint8_t *local = r->buf;
+	bool zeroes = r->in_place && !r->place;
+	const uint8_t *local = zeroes ? ctx->zeroes : r->in_place ? r->place : r->buf;
 	unsigned i;
 
 	r->fetch_status = 0;
@@ -61,7 +62,7 @@ void data_copy_add(struct blk_req *r, bool from_guest)
 		uint16_t len = (uint16_t)((s->last - s->first + 1u) * 512);
 
 		add_copy(r, local, s->gref, (uint16_t)(s->first * 512u), len, from_guest);
-		local += len;
+		local += zeroes ? 0 : len;
 	}
 	stats_add(&r->q->stats->copy_ops, r->nr_ops);
 }
@@ -304,6 +305,18 @@ static int acquire_copy(struct blk_req *r, size_t bytes)
 	return 0;
 }
 
+/* A read that needs no buffer, because the provider has its data in memory already. */
+static bool acquire_place(struct blk_req *r, size_t bytes)
+{
+	const void *at;
+
+	if (r->e->op != BLKIF_OP_READ || !disk_peek(r->q->dev->disk, r->e->sector * 512, bytes, &at))
+		return false;
+	r->place = at;
+	r->in_place = r->copies = true;
+	return true;
+}
+
 static int acquire_iovecs(struct blk_req *r)
 {
 	r->buf = bufpool_get(r->q->dev->ctx->pool, r->e->nr_segs * sizeof(struct iovec), &r->buf_got);
@@ -377,6 +390,9 @@ int data_acquire(struct blk_req *r)
 	bool map = dev->cfg.data == BLK_DATA_MAP || (dev->cfg.data == BLK_DATA_AUTO && info->direct && bytes >= MAP_FROM);
 	int rc;
 
+	/* over a mapping it is the provider who copies, and as directly */
+	if (!r->q->pgrants && !map && acquire_place(r, bytes))
+		return 0;
 	if (info->linear || (dev->cfg.stable_writes && r->e->op != BLKIF_OP_READ))
 		return acquire_copy(r, bytes);
 	if (r->q->pgrants) {
@@ -404,7 +420,7 @@ void data_release(struct blk_req *r)
 	if (r->buf)
 		bufpool_put(ctx->pool, r->buf, r->buf_got);
 	r->buf = NULL;
-	r->copies = false;
+	r->copies = r->in_place = false;
 	r->iov = NULL;
 	r->nr_iov = 0;
 }

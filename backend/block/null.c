@@ -53,6 +53,12 @@ static void null_submit(struct disk *disk, struct bio **bios, unsigned nr)
 	}
 }
 
+static bool null_peek(struct disk *disk, uint64_t off, uint64_t len, const void **at)
+{
+	*at = NULL;
+	return len <= disk->info.size && off <= disk->info.size - len;
+}
+
 static void null_close(struct disk *disk)
 {
 	free(disk);
@@ -61,5 +67,6 @@ static void null_close(struct disk *disk)
 const struct provider null_provider = {
 	.name = "null",
 	.help = "size=BYTES   reads give zeroes, writes vanish",
-	.outlives = true, .reopens = true, .prepare = null_prepare, .open = null_open, .submit = null_submit, .close = null_close,
+	.outlives = true, .reopens = true, .prepare = null_prepare, .open = null_open, .submit = null_submit, .peek = null_peek,
+	.close = null_close,
 };
