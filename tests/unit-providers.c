@@ -405,6 +405,59 @@ static void mem_model(void **state)
 	world_free(&w);
 }
 
+/* The memory that a mem disk has taken, in bytes. */
+static uint64_t mem_taken(void)
+{
+	struct stat st;
+	char link[64];
+	ssize_t n;
+
+	for (int fd = 3; fd < 256; fd++) {
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, link, sizeof(link) - 1);
+		link[n < 0 ? 0 : n] = 0;
+		if (strncmp(link, "/memfd:pvbus-mem", 16) == 0 && fstat(fd, &st) == 0)
+			return (uint64_t)st.st_blocks * 512;
+	}
+	fail_msg("there is no mem disk");
+	return 0;
+}
+
+/* What is read, or shown, and was never written takes no memory; what was written is shown where it is. */
+static void mem_keeps_holes(void **state)
+{
+	unsigned char *buf = calloc(1, 1 << 20);
+	const void *at = buf;
+	struct world w;
+
+	world_new(&w);
+	must_open(&w, "mem:size=8M", false);
+	for (uint64_t off = 0; off < 8 << 20; off += 1 << 20)
+		assert_int_equal(do_io(&w, BIO_READ, off, buf, 1 << 20), 0);
+	assert_true(disk_peek(w.disk, 0, 8 << 20, &at));
+	assert_null(at);
+	assert_int_equal(mem_taken(), 0);
+	memset(buf, 0xaa, 8192);
+	assert_int_equal(do_io(&w, BIO_WRITE, (2 << 20) - 4096, buf, 8192), 0);
+	assert_int_equal(mem_taken(), 8192);
+	assert_true(disk_peek(w.disk, (2 << 20) - 4096, 8192, &at));
+	assert_memory_equal(at, buf, 8192);
+	assert_false(disk_peek(w.disk, (2 << 20) - 8192, 8192, &at)); /* half of it */
+	assert_false(disk_peek(w.disk, 8 << 20, 512, &at));
+	assert_int_equal(do_io(&w, BIO_READ, (2 << 20) - 8192, buf, 16384), 0);
+	for (unsigned i = 0; i < 16384; i++)
+		assert_int_equal(buf[i], i / 4096 == 1 || i / 4096 == 2 ? 0xaa : 0);
+	assert_int_equal(mem_taken(), 8192);
+	assert_int_equal(do_io(&w, BIO_DISCARD, 2 << 20, NULL, 6 << 20), 0); /* more than is freed at once */
+	assert_int_equal(mem_taken(), 4096);
+	assert_true(disk_peek(w.disk, 2 << 20, 4096, &at));
+	assert_null(at);
+	assert_true(disk_peek(w.disk, (2 << 20) - 4096, 4096, &at));
+	assert_non_null(at);
+	free(buf);
+	world_free(&w);
+}
+
 static void null_reads_zeroes(void **state)
 {
 	unsigned char buf[4096];
@@ -500,6 +553,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(mem_model, undo_all),
+		cmocka_unit_test_teardown(mem_keeps_holes, undo_all),
 		cmocka_unit_test_teardown(null_reads_zeroes, undo_all),
 		cmocka_unit_test_teardown(file_on_tmpfs, undo_all),
 		cmocka_unit_test_teardown(file_buffered, undo_all),
