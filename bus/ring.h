@@ -96,29 +96,55 @@ static inline uint32_t pvb_ring_slots(uint32_t bytes, uint32_t slot_size)
 	return p;
 }
 
+/* Slots and their parts are copied by the largest words that fit: of the processor's, or of 4 bytes (where slots are no
+ * multiple of 8, as network ones and those of 32-bit guests). */
+static inline bool pvb_ring_words(const volatile void *shared, uint32_t len)
+{
+	return ((uintptr_t)shared | len) % sizeof(unsigned long) == 0;
+}
+
 /* Copy len bytes (a multiple of 4) out of shared memory: every word is loaded exactly once, so the
  * compiler can not go back to the shared copy later. */
 static inline void pvb_ring_copy_in(void *dst, const volatile void *src, uint32_t len)
 {
-	const volatile uint32_t *s = (const volatile uint32_t *)src;
+	const volatile uint8_t *s = (const volatile uint8_t *)src;
 	uint8_t *d = (uint8_t *)dst;
-	uint32_t i, w;
+	unsigned long v;
+	uint32_t w;
+	size_t i;
 
-	for (i = 0; i < len / 4; i++) {
-		w = pvb_ring_load(&s[i]);
-		memcpy(d + 4 * i, &w, 4);
+	if (pvb_ring_words(src, len)) {
+		for (i = 0; i < len; i += sizeof(v)) {
+			v = pvb_ring_load((const volatile unsigned long *)(s + i));
+			memcpy(d + i, &v, sizeof(v));
+		}
+		return;
+	}
+	for (i = 0; i < len; i += sizeof(w)) {
+		w = pvb_ring_load((const volatile uint32_t *)(s + i));
+		memcpy(d + i, &w, sizeof(w));
 	}
 }
 
 static inline void pvb_ring_copy_out(volatile void *dst, const void *src, uint32_t len)
 {
-	volatile uint32_t *d = (volatile uint32_t *)dst;
+	volatile uint8_t *d = (volatile uint8_t *)dst;
 	const uint8_t *s = (const uint8_t *)src;
-	uint32_t i, w;
+	unsigned long v;
+	uint32_t w;
+	size_t i;
 
-	for (i = 0; i < len / 4; i++) {
-		memcpy(&w, s + 4 * i, 4);
-		pvb_ring_store(&d[i], w);
+	if (pvb_ring_words(dst, len)) {
+		for (i = 0; i < len; i += sizeof(v)) {
+			memcpy(&v, s + i, sizeof(v));
+			pvb_ring_store((volatile unsigned long *)(d + i), v);
+			PVB_CRASH_POINT(ring_put_long);
+		}
+		return;
+	}
+	for (i = 0; i < len; i += sizeof(w)) {
+		memcpy(&w, s + i, sizeof(w));
+		pvb_ring_store((volatile uint32_t *)(d + i), w);
 		PVB_CRASH_POINT(ring_put_word);
 	}
 }
@@ -181,12 +207,18 @@ static inline void pvb_ring_back_take(struct pvb_ring *r, void *req)
  * older request is left in it.  The caller guarantees a slot (one response per request taken). */
 static inline void pvb_ring_back_put(struct pvb_ring *r, const void *rsp, uint32_t len)
 {
-	uint8_t *slot = pvb_ring_slot(r, r->prod);
-	uint32_t i;
+	uint8_t *slot = pvb_ring_slot(r, r->prod), *end = slot + r->slot_size;
 
 	pvb_ring_copy_out(slot, rsp, len);
-	for (i = len; i < r->slot_size; i += 4) {
-		pvb_ring_store((volatile uint32_t *)(slot + i), 0);
+	slot += len;
+	if (pvb_ring_words(slot, r->slot_size - len)) {
+		for (; slot < end; slot += sizeof(unsigned long)) {
+			pvb_ring_store((volatile unsigned long *)slot, 0);
+			PVB_CRASH_POINT(ring_put_rest_long);
+		}
+	}
+	for (; slot < end; slot += 4) {
+		pvb_ring_store((volatile uint32_t *)slot, 0);
 		PVB_CRASH_POINT(ring_put_rest);
 	}
 	r->prod++;

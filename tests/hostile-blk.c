@@ -224,11 +224,19 @@ static void a_broken_ring_that_kicks_on(void **state)
 
 /* ---- one fetch ---------------------------------------------------------------------------------------- */
 
+/* Words in this part of a slot: the largest that its place and length allow. */
+static unsigned words(const struct hfront *f, uint32_t index, uint32_t from, uint32_t to)
+{
+	uint32_t at = index * f->slot_size + from;
+
+	return (to - from) / ((at | (to - from)) % sizeof(long) ? 4 : sizeof(long));
+}
+
 static void a_slot_is_read_once(void **state)
 {
 #if TRAP_WORKS
 	for (unsigned abi32 = 0; abi32 < 2; abi32++) {
-		unsigned count;
+		unsigned count, rsp;
 
 		rdev_new(&rig, &bad, MEM, NULL);
 		bad.start = 40; /* the second page of the ring has nothing but slots */
@@ -248,8 +256,11 @@ static void a_slot_is_read_once(void **state)
 			hfront_push(&bad.front, 0);
 			rdev_await(&bad, 1);
 			count = trap_disarm();
-			/* each word of the slot: loaded once as request, stored once as response */
-			assert_int_equal(count, 2 * bad.front.slot_size / 4);
+			/* each word of the slot: loaded once as request, stored once as response or what is left of the slot */
+			rsp = abi32 ? 12 : 16;
+			assert_int_equal(count, words(&bad.front, 40 + k, 0, bad.front.slot_size) +
+						words(&bad.front, 40 + k, 0, rsp) +
+						words(&bad.front, 40 + k, rsp, bad.front.slot_size));
 			bad.front.q[0].cons++;
 		}
 		done();
