@@ -33,31 +33,46 @@ struct copy_end {
 	uint32_t ref;
 };
 
-static int16_t pin_end(struct lhv *l, const struct pvb_copy_end *from, struct copy_end *end)
+/* Whose memory was found last: mostly that of the next end as well. */
+struct last {
+	struct lhv_mem *mem;        /* NULL: none */
+	uint32_t domid;
+};
+
+static int16_t find(struct lhv *l, uint32_t domid, struct last *last)
 {
 	int rc;
+
+	if (last->mem && last->domid == domid)
+		return GNTST_okay;
+	last->domid = domid;
+	rc = lhv_mem_find(l, domid, &last->mem);
+	if (rc == 0)
+		return GNTST_okay;
+	last->mem = NULL;
+	return rc == -ESRCH ? GNTST_bad_domain : rc == -EACCES ? GNTST_permission_denied : GNTST_general_error;
+}
+
+static inline int16_t pin_end(struct lhv *l, const struct pvb_copy_end *from, struct copy_end *end, struct last *last)
+{
+	int16_t status;
 
 	end->mem = NULL;
 	if (from->local)
 		return GNTST_okay;
-	rc = lhv_mem_find(l, from->domid, &end->mem);
-	if (rc < 0) {
-		end->mem = NULL;
-		return rc == -ESRCH ? GNTST_bad_domain : rc == -EACCES ? GNTST_permission_denied : GNTST_general_error;
-	}
-	end->ref = from->ref;
-	if (!lhv_mem_pin(end->mem, end->ref)) {
-		int16_t status = end->ref < end->mem->layout.pages ? GNTST_general_error : GNTST_bad_gntref;
-
-		end->mem = NULL;
+	status = find(l, from->domid, last);
+	if (status != GNTST_okay)
 		return status;
-	}
+	if (!lhv_mem_pin(last->mem, from->ref))
+		return from->ref < last->mem->layout.pages ? GNTST_general_error : GNTST_bad_gntref;
+	end->mem = last->mem;
+	end->ref = from->ref;
 	/* a second domain's memory may be fetched meanwhile: this one must not be dropped */
 	end->mem->nr_maps++;
 	return GNTST_okay;
 }
 
-static void unpin_end(struct lhv *l, struct copy_end *end)
+static inline void unpin_end(struct lhv *l, struct copy_end *end)
 {
 	if (!end->mem)
 		return;
@@ -66,8 +81,8 @@ static void unpin_end(struct lhv *l, struct copy_end *end)
 		lhv_mem_drop(l, end->mem);
 }
 
-static int16_t resolve(const struct lhv *l, const struct pvb_copy_end *from, const struct copy_end *end, uint16_t len,
-		       bool writable, uint8_t **at)
+static inline int16_t resolve(const struct lhv *l, const struct pvb_copy_end *from, const struct copy_end *end,
+			      uint16_t len, bool writable, uint8_t **at)
 {
 	uint32_t frame = 0;
 	int status;
@@ -87,13 +102,14 @@ static void copy_batch(struct lhv *l, struct pvb_copy *ops, unsigned nr)
 {
 	struct copy_end src[COPY_BATCH], dst[COPY_BATCH];
 	uint8_t *from = NULL, *to = NULL;
+	struct last last = { 0 };
 	unsigned i;
 
 	for (i = 0; i < nr; i++) {
-		ops[i].status = pin_end(l, &ops[i].src, &src[i]);
+		ops[i].status = pin_end(l, &ops[i].src, &src[i], &last);
 		dst[i].mem = NULL;
 		if (ops[i].status == GNTST_okay)
-			ops[i].status = pin_end(l, &ops[i].dst, &dst[i]);
+			ops[i].status = pin_end(l, &ops[i].dst, &dst[i], &last);
 	}
 	/* pairs with revoke(): pins before entries here, entries before pins there; once for the batch */
 	pvb_ring_mb();

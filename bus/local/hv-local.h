@@ -7,6 +7,9 @@
  * Threads  As hv.h: one, except notify.  `lock` covers the control socket and what notify uses of ports.
  */
 #include <pthread.h>
+#include <stdint.h>
+#include <xen/xen.h>
+#include <xen/grant_table.h>
 #include "../hv-impl.h"
 #include "proto.h"
 
@@ -86,11 +89,47 @@ void lhv_unmap(struct pvb_hv *hv, struct pvb_map *map);
  * generation. */
 int lhv_mem_find(struct lhv *l, uint32_t domid, struct lhv_mem **out);
 void lhv_mem_drop(struct lhv *l, struct lhv_mem *m);
-/* Only this handle writes its column (a guest that does so as well deceives itself about its own page). */
-bool lhv_mem_pin(const struct lhv_mem *m, uint32_t ref);
-void lhv_mem_unpin(const struct lhv_mem *m, uint32_t ref);
+
+/* Pins: inline, as there are one or two for each piece of data.
+ * Only this handle writes its column (a guest that does so as well deceives itself about its own page). */
+static inline bool lhv_mem_pin(const struct lhv_mem *m, uint32_t ref)
+{
+	uint16_t *pins, v;
+
+	if (ref >= m->layout.pages)
+		return false;
+	pins = &m->pins[ref][m->column];
+	v = __atomic_load_n(pins, __ATOMIC_RELAXED);
+	if (v == UINT16_MAX)
+		return false;
+	__atomic_store_n(pins, v + 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+static inline void lhv_mem_unpin(const struct lhv_mem *m, uint32_t ref)
+{
+	uint16_t *pins = &m->pins[ref][m->column];
+	uint16_t v = __atomic_load_n(pins, __ATOMIC_RELAXED);
+
+	/* release: our accesses to the page come before the granter may reuse it */
+	if (v)
+		__atomic_store_n(pins, v - 1, __ATOMIC_RELEASE);
+}
+
 /* Look at a pinned entry: is the page ours to use, and which is it?  *frame is within the memory.  A GNTST_*. */
-int lhv_mem_check(const struct lhv *l, const struct lhv_mem *m, uint32_t ref, bool writable, uint32_t *frame);
+static inline int lhv_mem_check(const struct lhv *l, const struct lhv_mem *m, uint32_t ref, bool writable, uint32_t *frame)
+{
+	lf_entry e = __atomic_load_n(&m->table[ref], __ATOMIC_ACQUIRE);
+
+	if ((lf_entry_flags(e) & GTF_type_mask) != GTF_permit_access || lf_entry_domid(e) != l->hv->domid)
+		return GNTST_bad_gntref;
+	if (lf_entry_frame(e) >= m->layout.pages)
+		return GNTST_bad_page;
+	if (writable && (lf_entry_flags(e) & GTF_readonly))
+		return GNTST_permission_denied;
+	*frame = lf_entry_frame(e);
+	return GNTST_okay;
+}
 
 /* hv-copy.c */
 int lhv_copy(struct pvb_hv *hv, struct pvb_copy *ops, unsigned nr);

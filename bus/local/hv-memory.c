@@ -171,46 +171,6 @@ void lhv_memory_close(struct lhv *l)
 
 /* ---- pins ------------------------------------------------------------------------------------------- */
 
-/* Only this handle writes its column (a guest that does so as well deceives itself about its own page). */
-bool lhv_mem_pin(const struct lhv_mem *m, uint32_t ref)
-{
-	uint16_t *pins, v;
-
-	if (ref >= m->layout.pages)
-		return false;
-	pins = &m->pins[ref][m->column];
-	v = __atomic_load_n(pins, __ATOMIC_RELAXED);
-	if (v == UINT16_MAX)
-		return false;
-	__atomic_store_n(pins, v + 1, __ATOMIC_RELAXED);
-	return true;
-}
-
-void lhv_mem_unpin(const struct lhv_mem *m, uint32_t ref)
-{
-	uint16_t *pins = &m->pins[ref][m->column];
-	uint16_t v = __atomic_load_n(pins, __ATOMIC_RELAXED);
-
-	/* release: our accesses to the page come before the granter may reuse it */
-	if (v)
-		__atomic_store_n(pins, v - 1, __ATOMIC_RELEASE);
-}
-
-/* Look at a pinned entry: is the page ours to use, and which is it?  *frame is within the memory. */
-int lhv_mem_check(const struct lhv *l, const struct lhv_mem *m, uint32_t ref, bool writable, uint32_t *frame)
-{
-	lf_entry e = __atomic_load_n(&m->table[ref], __ATOMIC_ACQUIRE);
-
-	if ((lf_entry_flags(e) & GTF_type_mask) != GTF_permit_access || lf_entry_domid(e) != l->hv->domid)
-		return GNTST_bad_gntref;
-	if (lf_entry_frame(e) >= m->layout.pages)
-		return GNTST_bad_page;
-	if (writable && (lf_entry_flags(e) & GTF_readonly))
-		return GNTST_permission_denied;
-	*frame = lf_entry_frame(e);
-	return GNTST_okay;
-}
-
 static void unpin_all(const struct lhv_mem *m, const uint32_t *refs, uint32_t nr)
 {
 	while (nr-- > 0)
