@@ -102,7 +102,7 @@ static void finds_headers(void **state)
 	assert_int_equal(f.payload, 66);
 	assert_int_equal(f.l4_proto, IPPROTO_TCP);
 	assert_false(f.tagged);
-	assert_int_not_equal(f.hash, 0);
+	assert_int_not_equal(packet_flow_hash(&f), 0);
 	build(&f, buf, &(struct build){ .src = 1, .dst = 2, .v6 = true, .udp = true, .tagged = true, .vlan = 0x3123,
 					.extensions = 24, .payload = 1 });
 	assert_true(f.tagged);

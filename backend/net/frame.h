@@ -63,7 +63,6 @@ struct frame {
 	uint8_t l4_proto;          /* IPPROTO_*, also one unknown to us; 0: a fragment, or not in the private copy */
 	uint16_t l4_csum;          /* of the checksum field of TCP or UDP, if it is in the private copy */
 	uint16_t payload;          /* first byte after the TCP/UDP header, if that is all in the private copy */
-	uint32_t hash;             /* of the flow, 0 = none */
 	unsigned queue;            /* of the sender */
 	void *owner;               /* the maker's */
 	struct frame_seg seg[FRAME_MAX_SEGS];

@@ -35,7 +35,6 @@ struct nif_pkt {
 	bool was_held;
 	uint8_t gso;
 	uint16_t gso_size;
-	uint32_t hash;
 	uint8_t mcast[6];
 	bool mcast_add;
 	struct frame f;              /* built anew whenever it is fetched */

@@ -23,7 +23,6 @@ static void forget(struct frame *f)
 	f->l3 = f->l4 = f->l4_csum = f->payload = 0;
 	f->fragment = false;
 	f->l4_proto = 0;
-	f->hash = 0;
 }
 
 /* Past the tags; where the network header would begin. */
@@ -171,7 +170,6 @@ int packet_parse(struct frame *f, const char **why)
 		*why = bad;
 		return -EINVAL;
 	}
-	f->hash = packet_flow_hash(f);
 	return 0;
 }
 

@@ -137,6 +137,12 @@ struct frame *switch_retag(struct vswitch *sw, const struct member *m, struct fr
 	return made;
 }
 
+/* A flow stays on one of the receiver's queues. */
+static unsigned queue_for(const struct member *m, const struct frame *f)
+{
+	return m->offers.queues > 1 ? packet_flow_hash(f) : 0;
+}
+
 struct segments { struct member *m; bool first_held; unsigned nr; };
 
 static void give_segment(void *arg, struct frame *f)
@@ -146,7 +152,7 @@ static void give_segment(void *arg, struct frame *f)
 
 	if (s->first_held)
 		return;
-	v = s->m->uplink ? uplink_give(s->m->uplink, f) : port_deliver(&s->m->port, f->hash, f);
+	v = s->m->uplink ? uplink_give(s->m->uplink, f) : port_deliver(&s->m->port, queue_for(s->m, f), f);
 	if (v == FRAME_HELD && !s->nr)
 		s->first_held = true;
 	else if (v == FRAME_HELD)
@@ -187,6 +193,6 @@ enum frame_verdict switch_give(struct vswitch *sw, struct member *m, struct fram
 		}
 		packet_checksum(f); /* good for everybody */
 	}
-	v = port_deliver(&m->port, f->hash ? f->hash : f->queue, f);
+	v = port_deliver(&m->port, queue_for(m, f), f);
 	return v == FRAME_HELD ? FRAME_HELD : FRAME_SENT;
 }

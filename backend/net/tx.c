@@ -46,9 +46,7 @@ static int take_extra(struct nif_queue *q, struct nif_pkt *p, uint32_t index, bo
 		memcpy(p->mcast, x.u.mcast.addr, sizeof(p->mcast));
 		break;
 	case XEN_NETIF_EXTRA_TYPE_HASH:
-		p->hash = (uint32_t)x.u.hash.value[0] | (uint32_t)x.u.hash.value[1] << 8 |
-			  (uint32_t)x.u.hash.value[2] << 16 | (uint32_t)x.u.hash.value[3] << 24;
-		break;
+		break; /* whoever needs one makes it of what is in the frame */
 	default:
 		nif_broken(q->nif, "queue %u: extra info of type %u at index %u", q->id, x.type, index);
 		return -1;
@@ -224,7 +222,6 @@ static void describe(struct nif_queue *q, struct nif_pkt *p)
 	f->csum_valid = first->flags & (NETTXF_csum_blank | NETTXF_data_validated);
 	f->gso = p->gso;
 	f->gso_size = p->gso_size;
-	f->hash = p->hash;
 	f->queue = q->id;
 	f->owner = p;
 	for (unsigned i = 1u + p->nr_extras; i < p->nr_slots; i++)
