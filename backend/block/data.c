@@ -13,36 +13,32 @@
 
 /* ---- copies, gathered over a pass ----------------------------------------------------------------- */
 
-static struct pvb_copy *new_op(struct blk_ctx *ctx)
+/* Room for nr more. */
+static bool ops_fit(struct blk_ctx *ctx, unsigned nr)
 {
-	if (ctx->nr_ops == ctx->cap_ops) {
-		unsigned cap = ctx->cap_ops ? ctx->cap_ops * 2 : 256;
-		struct pvb_copy *ops = realloc(ctx->ops, cap * sizeof(*ops));
+	unsigned cap = ctx->cap_ops ? ctx->cap_ops : 256;
+	struct pvb_copy *ops;
 
-		if (!ops)
-			return NULL;
-		ctx->ops = ops;
-		ctx->cap_ops = cap;
-	}
-	return &ctx->ops[ctx->nr_ops++];
+	if (ctx->nr_ops + nr <= ctx->cap_ops)
+		return true;
+	while (cap < ctx->nr_ops + nr)
+		cap *= 2;
+	ops = realloc(ctx->ops, cap * sizeof(*ops));
+	if (!ops)
+		return false;
+	ctx->ops = ops;
+	ctx->cap_ops = cap;
+	return true;
 }
 
-static void add_copy(struct blk_req *r, const uint8_t *local, uint32_t gref, uint16_t offset, uint16_t len, bool from_guest)
+static inline void set_op(struct pvb_copy *op, uint32_t domid, const uint8_t *local, uint32_t gref, uint16_t offset,
+			  uint16_t len, bool from_guest)
 {
-	struct blk_ctx *ctx = r->q->dev->ctx;
-	struct pvb_copy *op = new_op(ctx);
-	struct pvb_copy_end guest = { .ref = gref, .domid = (uint16_t)ctx->domid, .offset = offset };
-	struct pvb_copy_end ours = { .local = (void *)(uintptr_t)local }; /* not written to unless from_guest */
-
-	if (!op) {
-		r->fetch_status = -ENOMEM;
-		return;
-	}
-	op->src = from_guest ? guest : ours;
-	op->dst = from_guest ? ours : guest;
+	*(from_guest ? &op->src : &op->dst) = (struct pvb_copy_end){ .ref = gref, .domid = (uint16_t)domid, .offset = offset };
+	/* not written to unless from_guest */
+	*(from_guest ? &op->dst : &op->src) = (struct pvb_copy_end){ .local = (void *)(uintptr_t)local };
 	op->len = len;
 	op->status = 1; /* not done until it says so */
-	r->nr_ops++;
 }
 
 void data_copy_add(struct blk_req *r, bool from_guest)
@@ -50,20 +46,26 @@ void data_copy_add(struct blk_req *r, bool from_guest)
 	struct blk_ctx *ctx = r->q->dev->ctx;
 	bool zeroes = r->in_place && !r->place;
 	const uint8_t *local = zeroes ? ctx->zeroes : r->in_place ? r->place : r->buf;
-	unsigned i;
+	unsigned i, nr = r->e->nr_segs;
 
 	r->fetch_status = 0;
 	r->nr_ops = 0;
 	if (!r->copies)
 		return;
+	if (!ops_fit(ctx, nr)) {
+		r->fetch_status = -ENOMEM;
+		return;
+	}
 	r->first_op = ctx->nr_ops;
-	for (i = 0; i < r->e->nr_segs; i++) {
+	for (i = 0; i < nr; i++) {
 		const struct blk_seg *s = &r->e->segs[i];
 		uint16_t len = (uint16_t)((s->last - s->first + 1u) * 512);
 
-		add_copy(r, local, s->gref, (uint16_t)(s->first * 512u), len, from_guest);
+		set_op(&ctx->ops[r->first_op + i], ctx->domid, local, s->gref, (uint16_t)(s->first * 512u), len, from_guest);
 		local += zeroes ? 0 : len;
 	}
+	r->nr_ops = nr;
+	ctx->nr_ops += nr;
 	stats_add(&r->q->stats->copy_ops, r->nr_ops);
 }
 
@@ -134,17 +136,19 @@ void data_fetch_indirect(struct blk_ctx *ctx)
 			continue;
 		blk_limits_now(r->q->dev, &lim);
 		n = blk_wire_indirect_pages(r->e, &lim);
-		if (n && !ctx->indirect_pages)
+		if (n && (!ctx->indirect_pages || !ops_fit(ctx, n)))
 			r->fetch_status = -ENOMEM;
-		if (n == 0 || !ctx->indirect_pages)
+		if (n == 0 || r->fetch_status)
 			continue;
 		r->first_op = ctx->nr_ops;
 		for (i = 0; i < n; i++, at++) {
 			unsigned here = left < 512 ? left : 512;
 
-			add_copy(r, ctx->indirect + at * PVB_PAGE_SIZE, r->e->indirect[i], 0, (uint16_t)(here * 8), true);
+			set_op(&ctx->ops[ctx->nr_ops++], ctx->domid, ctx->indirect + at * PVB_PAGE_SIZE, r->e->indirect[i], 0,
+			       (uint16_t)(here * 8), true);
 			left -= here;
 		}
+		r->nr_ops = n;
 	}
 	data_copy_run(ctx);
 	for (r = ctx->taken.head; r; r = r->next) {
