@@ -104,6 +104,12 @@ static inline uint32_t pvb_journal_index(const struct pvb_journal *j, const stru
 	return (uint32_t)(((const uint8_t *)e - j->entries) / j->entry_size);
 }
 
+/* The number of the entry that pvb_journal_get() gives next, if it gives one. */
+static inline uint32_t pvb_journal_next(const struct pvb_journal *j)
+{
+	return j->free != UINT32_MAX ? j->free : j->fresh;
+}
+
 /* A free entry to copy the next request into, or NULL: as many are in use as the ring has slots. */
 static inline struct pvb_journal_entry *pvb_journal_get(struct pvb_journal *j)
 {
@@ -160,14 +166,20 @@ static inline void pvb_journal_push_end(struct pvb_journal *j, uint32_t rsp_prod
 	PVB_CRASH_POINT(journal_push_end);
 }
 
-static inline void pvb_journal_put(struct pvb_journal *j, struct pvb_journal_entry *e)
+/* Of an entry whose number is known, which saves a division. */
+static inline void pvb_journal_put_at(struct pvb_journal *j, struct pvb_journal_entry *e, uint32_t i)
 {
 	__atomic_store_n(&e->state, PVB_J_FREE, __ATOMIC_RELEASE);
 	PVB_CRASH_POINT(journal_put_state);
 	e->next_free = j->free;
 	PVB_CRASH_POINT(journal_put_next);
-	j->free = pvb_journal_index(j, e);
+	j->free = i;
 	j->in_use--;
+}
+
+static inline void pvb_journal_put(struct pvb_journal *j, struct pvb_journal_entry *e)
+{
+	pvb_journal_put_at(j, e, pvb_journal_index(j, e));
 }
 
 #ifdef __cplusplus

@@ -95,6 +95,7 @@ struct blk_ctx {
 	struct blk_dev *devs;
 	uint64_t now;                 /* ns, read twice a pass */
 	bool running;
+	bool left;                    /* this pass has not taken all there was */
 	struct pvb_source *again;
 	struct blk_list taken, starved, fetched, submit, finished;
 	struct blk_queue *dirty;

@@ -10,7 +10,8 @@
 #include <xen/xen.h>
 #include <xen/io/blkif.h>
 
-#define MAX_ROUNDS 8          /* passes in a row before the loop gets a turn: fairness between guests' fds */
+#define MAX_ROUNDS 16         /* passes in a row before the loop gets a turn: fairness between guests' fds */
+#define PASS 32               /* requests of a queue in one pass: the front end has these while we do the next */
 
 /* ---- answering ------------------------------------------------------------------------------------ */
 
@@ -70,7 +71,7 @@ static void push_responses(struct blk_ctx *ctx)
 		pvb_journal_push_end(&q->journal, q->ring.prod);
 		while ((r = q->responded)) {
 			q->responded = r->next;
-			pvb_journal_put(&q->journal, &r->e->j);
+			pvb_journal_put_at(&q->journal, &r->e->j, (uint32_t)(r - q->reqs));
 			q->dev->in_flight--;
 		}
 		PVB_CRASH_POINT(blk_pushed);
@@ -232,13 +233,13 @@ static void broken(struct blk_queue *q, const char *fmt, ...)
 	dev->ctx->cb.broken(dev->ctx->arg, dev, text);
 }
 
-/* The two have one index. */
-static struct blk_req *req_of(struct blk_queue *q, struct pvb_journal_entry *j)
+/* A request, and its entry in the journal: the two have one index. */
+static struct blk_req *req_at(struct blk_queue *q, uint32_t i)
 {
-	struct blk_req *r = &q->reqs[pvb_journal_index(&q->journal, j)];
+	struct blk_req *r = &q->reqs[i];
 
 	r->q = q;
-	r->e = (struct blk_entry *)j;
+	r->e = (struct blk_entry *)pvb_journal_at(&q->journal, i);
 	return r;
 }
 
@@ -259,7 +260,12 @@ static unsigned take_queue(struct blk_queue *q)
 		       pvb_ring_load(&q->ring.sh->req_prod) - q->ring.cons, q->ring.cons, q->ring.nr_slots);
 		return 0;
 	}
+	if (n > PASS) {
+		n = PASS;
+		ctx->left = true;
+	}
 	while (n-- > 0 && !dev->held) {
+		uint32_t at = pvb_journal_next(&q->journal);
 		struct pvb_journal_entry *j = pvb_journal_get(&q->journal);
 		struct blk_req *r;
 
@@ -267,7 +273,7 @@ static unsigned take_queue(struct blk_queue *q)
 			broken(q, "queue %u: more than %u requests in flight", q->id, q->journal.nr);
 			break;
 		}
-		r = req_of(q, j);
+		r = req_at(q, at);
 		pvb_ring_back_take(&q->ring, slot);
 		PVB_CRASH_POINT(blk_slot_read);
 		blk_wire_decode(q->abi, slot, r->e);
@@ -455,7 +461,7 @@ void blk_go_on(struct blk_queue *q)
 
 	dev->ctx->now = pvb_now_ns();
 	for (uint32_t i = 0; i < found->nr_answer + found->nr_redo; i++) {
-		struct blk_req *r = req_of(q, pvb_journal_at(&q->journal, q->found[i]));
+		struct blk_req *r = req_at(q, q->found[i]);
 
 		dev->in_flight++;
 		r->t0 = dev->ctx->now;
@@ -511,7 +517,7 @@ static void run_again(void *arg)
 void blk_run(struct blk_ctx *ctx)
 {
 	struct blk_req *r;
-	bool more = true, work;
+	bool more = true, stay, work;
 	unsigned round;
 
 	if (ctx->running)
@@ -519,6 +525,7 @@ void blk_run(struct blk_ctx *ctx)
 	ctx->running = true;
 	for (round = 0; more && round < MAX_ROUNDS; round++) {
 		ctx->now = pvb_now_ns();
+		ctx->left = false;
 		work = take_all(ctx) > 0;
 		data_fetch_indirect(ctx);
 		while ((r = blk_list_pop(&ctx->taken)))
@@ -529,7 +536,8 @@ void blk_run(struct blk_ctx *ctx)
 		work |= ctx->finished.head != NULL;
 		finish_all(ctx);
 		restart_waiting(ctx);
-		more = (!poll_stay(ctx->poll, ctx->now, work) && rearm_all(ctx)) || ctx->submit.head || ctx->finished.head;
+		stay = poll_stay(ctx->poll, ctx->now, work);
+		more = ctx->left || (!stay && rearm_all(ctx)) || ctx->submit.head || ctx->finished.head;
 	}
 	ctx->running = false;
 	connect_drain(ctx);
