@@ -73,6 +73,8 @@ int nif_new(struct nif **out, struct nif_ctx *ctx, const struct nif_config *cfg,
 		p->nif = nif;
 		p->ctx = ctx;
 	}
+	if (ctx->nifs && ctx->nifs->cfg.domid != cfg->domid)
+		ctx->many = true;
 	nif->next = ctx->nifs;
 	ctx->nifs = nif;
 	*out = nif;

@@ -51,6 +51,7 @@ struct nif_tx {
 	uint32_t since_event;        /* taken */
 	struct nif_pkt *pkt;         /* NIF_BUDGET */
 	unsigned nr, nr_fetched;
+	unsigned new_ops, new_staged; /* of this pass, not yet in the statistics */
 };
 
 struct nif_rx {
@@ -132,6 +133,7 @@ struct nif_ctx {
 	struct nif_callbacks cb;
 	void *arg;
 	struct nif *nifs;
+	bool many;                   /* more than one guest has NICs here, or had: copies are put in order */
 	struct nif_queue **queues;   /* of all connected NICs */
 	unsigned nr_queues, turn;    /* who begins */
 	uint8_t *arena;              /* bytes of a pass */
@@ -187,7 +189,14 @@ void rx_push(struct nif_ctx *ctx);
 /* copy.c */
 int copy_new(struct nif_ctx *ctx, size_t memory);
 void copy_free(struct nif_ctx *ctx);
-struct pvb_copy *copy_add(struct nif_batch *b, struct nif_queue *q, struct nif_pkt *pkt, uint32_t first);
+static inline struct pvb_copy *copy_add(struct nif_batch *b, struct nif_queue *q, struct nif_pkt *pkt, uint32_t first)
+{
+	struct pvb_copy *c = &b->copy[b->nr];
+
+	b->op[b->nr++] = (struct nif_op){ q, pkt, first };
+	c->status = 1; /* not done until it says so */
+	return c;
+}
 static inline bool copy_fits(const struct nif_batch *b, unsigned nr) { return b->nr + nr <= b->cap; }
 void copy_fetch(struct nif_ctx *ctx);                /* carry out ctx->in; marks packets bad */
 void copy_deliver(struct nif_ctx *ctx);              /* carry out ctx->out; marks slots as failed */

@@ -35,10 +35,8 @@ void rate_set(struct rate *r, uint64_t bytes, uint64_t usecs, uint64_t now)
 	r->at = now;
 }
 
-bool rate_take(struct rate *r, uint32_t len, uint64_t now)
+bool rate_pay(struct rate *r, uint32_t len, uint64_t now)
 {
-	if (!r->bytes)
-		return true;
 	fill(r, now);
 	if (r->level < 0)
 		return false;

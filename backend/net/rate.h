@@ -28,7 +28,11 @@ struct rate {
  * beyond the limits above are cut to them.  A zeroed struct is an unlimited one. */
 void rate_set(struct rate *r, uint64_t bytes, uint64_t usecs, uint64_t now);
 /* May a frame go now?  Then it has been paid for. */
-bool rate_take(struct rate *r, uint32_t len, uint64_t now);
+bool rate_pay(struct rate *r, uint32_t len, uint64_t now); /* the same for a limited one */
+static inline bool rate_take(struct rate *r, uint32_t len, uint64_t now)
+{
+	return !r->bytes || rate_pay(r, len, now);
+}
 /* ns until rate_take() may say yes; 0: now. */
 uint64_t rate_wait(struct rate *r, uint64_t now);
 #endif

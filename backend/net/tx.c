@@ -13,7 +13,7 @@ static struct netif_tx_request *slot_at(struct nif_queue *q, uint32_t index)
 	return &q->j->tx_req[index & (NIF_RING_SLOTS - 1)];
 }
 
-static const struct netif_tx_request *read_slot(struct nif_queue *q, uint32_t index)
+static inline const struct netif_tx_request *read_slot(struct nif_queue *q, uint32_t index)
 {
 	struct netif_tx_request *r = slot_at(q, index);
 
@@ -162,8 +162,9 @@ void tx_take(struct nif_queue *q)
 	}
 	for (; n > 0 && tx->nr < NIF_BUDGET; n -= slots) {
 		struct nif_pkt *p = &tx->pkt[tx->nr];
-		struct pvb_error why = { 0 };
+		struct pvb_error why;
 
+		why.code = 0; /* what follows it is only there to be read if this is not 0 */
 		memset(p, 0, offsetof(struct nif_pkt, f));
 		p->first = tx->ring.cons;
 		slots = walk(q, (unsigned)n, p, &why);
@@ -210,10 +211,23 @@ bool tx_rearm(struct nif_queue *q)
 
 /* ---- fetching ------------------------------------------------------------------------------------------------ */
 
-static void describe(struct nif_queue *q, struct nif_pkt *p)
+static void add_seg(struct nif_queue *q, struct frame *f, const struct netif_tx_request *r, uint32_t len)
 {
-	const struct netif_tx_request *first = slot_at(q, p->first);
-	uint32_t left = first->size;
+	const uint8_t *page;
+
+	if (len == 0)
+		return; /* legal, and nothing */
+	page = gref_find(q->grefs, r->gref, false);
+	f->seg[f->nr_segs++] = (struct frame_seg){ .ref = r->gref,
+						   .domid = (uint16_t)q->nif->cfg.domid,
+						   .offset = r->offset,
+						   .len = len,
+						   .staged = page ? page + r->offset : NULL };
+}
+
+/* All but where its bytes are. */
+static void begin_frame(struct nif_queue *q, struct nif_pkt *p, const struct netif_tx_request *first)
+{
 	struct frame *f = &p->f;
 
 	memset(f, 0, offsetof(struct frame, seg));
@@ -224,24 +238,17 @@ static void describe(struct nif_queue *q, struct nif_pkt *p)
 	f->gso_size = p->gso_size;
 	f->queue = q->id;
 	f->owner = p;
+}
+
+static void add_segs(struct nif_queue *q, struct nif_pkt *p, const struct netif_tx_request *first)
+{
+	uint32_t left = first->size;
+
 	for (unsigned i = 1u + p->nr_extras; i < p->nr_slots; i++)
 		left -= slot_at(q, p->first + i)->size;
-	for (unsigned i = 0; i < p->nr_slots; i += i == 0 ? 1u + p->nr_extras : 1) {
-		const struct netif_tx_request *r = slot_at(q, p->first + i);
-		uint32_t len = i == 0 ? left : r->size;
-		struct frame_seg *s = &f->seg[f->nr_segs];
-		const uint8_t *page;
-
-		if (len == 0)
-			continue; /* legal, and nothing */
-		page = gref_find(q->grefs, r->gref, false);
-		*s = (struct frame_seg){ .ref = r->gref,
-					 .domid = (uint16_t)q->nif->cfg.domid,
-					 .offset = r->offset,
-					 .len = len,
-					 .staged = page ? page + r->offset : NULL };
-		f->nr_segs++;
-	}
+	add_seg(q, &p->f, first, left);
+	for (unsigned i = 1u + p->nr_extras; i < p->nr_slots; i++)
+		add_seg(q, &p->f, slot_at(q, p->first + i), slot_at(q, p->first + i)->size);
 }
 
 /* Ops (or a memcpy) for the first len bytes of a frame, to one local piece, cut where that crosses a page. */
@@ -273,8 +280,8 @@ static void fetch_bytes(struct nif_queue *q, struct nif_pkt *p, uint8_t *to, uin
 			c->len = (uint16_t)n;
 		}
 	}
-	stats_add(&q->stats->copy_ops, ops);
-	stats_add(&q->stats->staged, staged);
+	q->tx.new_ops += ops;
+	q->tx.new_staged += staged;
 }
 
 /* Where in a page a frame begins here, so that pieces that fill pages there fill pages here: one copy each.  Where one
@@ -289,24 +296,49 @@ static size_t skew_of(const struct frame *f)
 	return (PVB_PAGE_SIZE - f->seg[0].len) & (PVB_PAGE_SIZE - 1);
 }
 
+static bool is_whole(const struct nif_queue *q)
+{
+	return q->nif->port->whole;
+}
+
+/* The usual one, in one slot whose page is not mapped for good: one op, to memory in one page. */
+static void fetch_plain(struct nif_queue *q, struct nif_pkt *p, const struct netif_tx_request *r, uint8_t *to, uint32_t len)
+{
+	struct pvb_copy *c = copy_add(&q->nif->ctx->in, q, p, 0);
+
+	c->src = (struct pvb_copy_end){ .ref = r->gref, .domid = (uint16_t)q->nif->cfg.domid, .offset = r->offset };
+	c->dst = (struct pvb_copy_end){ .local = to };
+	c->len = (uint16_t)len;
+	q->tx.new_ops++;
+	if (!is_whole(q)) /* else what is here is all that anybody looks at */
+		add_seg(q, &p->f, r, r->size);
+}
+
 /* false: no buffer in this pass. */
 static bool fetch_one(struct nif_queue *q, struct nif_pkt *p)
 {
+	const struct netif_tx_request *first = slot_at(q, p->first);
+	bool plain = p->nr_slots == 1 && !q->grefs;
 	struct nif_ctx *ctx = q->nif->ctx;
 	struct frame *f = &p->f;
 	uint32_t len;
 	uint8_t *to;
 
-	describe(q, p);
+	begin_frame(q, p, first);
+	if (!plain)
+		add_segs(q, p, first);
 	p->bad = p->spoofed = false;
-	len = q->nif->port->whole || f->len < FRAME_HDR ? f->len : FRAME_HDR;
+	len = is_whole(q) || f->len < FRAME_HDR ? f->len : FRAME_HDR;
 	if (!copy_fits(&ctx->in, NIF_FRAME_OPS))
 		return false;
-	to = copy_buffer(ctx, len, skew_of(f));
+	to = copy_buffer(ctx, len, plain ? (PVB_PAGE_SIZE - f->len) & (PVB_PAGE_SIZE - 1) : skew_of(f));
 	if (!to)
 		return false;
-	fetch_bytes(q, p, to, len);
-	if (q->nif->port->whole) {
+	if (plain)
+		fetch_plain(q, p, first, to, len);
+	else
+		fetch_bytes(q, p, to, len);
+	if (is_whole(q)) {
 		frame_local(f, to, len);
 	} else {
 		f->hdr = to;
@@ -322,6 +354,7 @@ void tx_fetch(struct nif_queue *q)
 	tx->nr_fetched = 0;
 	if (tx->held || q->nif->broken)
 		return;
+	tx->new_ops = tx->new_staged = 0;
 	while (tx->nr_fetched < tx->nr) {
 		struct nif_pkt *p = &tx->pkt[tx->nr_fetched];
 
@@ -329,6 +362,8 @@ void tx_fetch(struct nif_queue *q)
 			break;
 		tx->nr_fetched++;
 	}
+	stats_add(&q->stats->copy_ops, tx->new_ops);
+	stats_add(&q->stats->staged, tx->new_staged);
 }
 
 unsigned tx_frames(struct nif_queue *q, struct frame **frames)
@@ -376,8 +411,20 @@ void tx_mark_bad(struct nif_ctx *ctx, uint32_t domid, uint32_t ref)
 
 /* ---- answering ----------------------------------------------------------------------------------------------- */
 
+/* For the statistics, of all packets of a pass. */
+struct answered { uint64_t packets, bytes, gso, blank, slots; };
+
+static void count(struct nif_queue_stats *s, const struct answered *sum)
+{
+	stats_add(&s->tx_packets, sum->packets);
+	stats_add(&s->tx_bytes, sum->bytes);
+	stats_add(&s->tx_gso, sum->gso);
+	stats_add(&s->tx_csum_blank, sum->blank);
+	stats_add(&s->tx_slots, sum->slots);
+}
+
 /* What the slots of a packet are answered with, and its line in the statistics. */
-static int16_t settle(struct nif_queue *q, struct nif_pkt *p)
+static int16_t settle(struct nif_queue *q, struct nif_pkt *p, struct answered *sum)
 {
 	struct nif_queue_stats *s = q->stats;
 	const struct frame *f = &p->f;
@@ -402,10 +449,10 @@ static int16_t settle(struct nif_queue *q, struct nif_pkt *p)
 		stats_add(&s->tx_dropped_port, 1);
 		return NETIF_RSP_OKAY; /* nobody tells a sender on an Ethernet */
 	}
-	stats_add(&s->tx_packets, 1);
-	stats_add(&s->tx_bytes, f->len);
-	stats_add(&s->tx_gso, p->gso != FRAME_GSO_NONE);
-	stats_add(&s->tx_csum_blank, slot_at(q, p->first)->flags & NETTXF_csum_blank);
+	sum->packets++;
+	sum->bytes += f->len;
+	sum->gso += p->gso != FRAME_GSO_NONE;
+	sum->blank += (slot_at(q, p->first)->flags & NETTXF_csum_blank) != 0;
 	return NETIF_RSP_OKAY;
 }
 
@@ -420,7 +467,6 @@ static void write_down(struct nif_queue *q, const struct nif_pkt *p, int16_t sta
 			*r = (struct netif_tx_response){ .id = slot_at(q, p->first + i)->id, .status = status };
 		PVB_CRASH_POINT(tx_written_down);
 	}
-	stats_add(&q->stats->tx_slots, p->nr_slots);
 }
 
 static bool is_held(const struct nif_pkt *p)
@@ -432,6 +478,7 @@ void tx_answer(struct nif_queue *q)
 {
 	struct nif_tx *tx = &q->tx;
 	uint32_t to = tx->ring.prod, refused = 0;
+	struct answered sum = { 0 };
 	unsigned done;
 
 	if (q->nif->broken)
@@ -446,8 +493,9 @@ void tx_answer(struct nif_queue *q)
 			p->was_held = true;
 			break;
 		}
-		status = settle(q, p);
+		status = settle(q, p, &sum);
 		write_down(q, p, status);
+		sum.slots += p->nr_slots;
 		refused += status != NETIF_RSP_OKAY;
 		to += p->nr_slots;
 	}
@@ -456,6 +504,7 @@ void tx_answer(struct nif_queue *q)
 		rate_take(&q->nif->refusals, refused, q->nif->ctx->now);
 	if (done == 0)
 		return;
+	count(q->stats, &sum);
 	tx->nr -= done;
 	memmove(tx->pkt, tx->pkt + done, tx->nr * sizeof(*tx->pkt));
 	if (nifj_push(q->j, NIFJ_TX, &tx->ring, to)) {
