@@ -104,6 +104,13 @@ static uint8_t *tx_page(const struct pvf_nicq *q, uint16_t page)
 	return (uint8_t *)q->tx_pool.addr + (size_t)page * PVB_PAGE_SIZE;
 }
 
+/* As pvb_ring_front_put(), for slots of this size. */
+static void put_slot(struct pvf_nicq *q, const void *slot)
+{
+	pvb_ring_copy_out(pvb_ring_slot(&q->tx, q->tx.prod), slot, sizeof(struct netif_tx_request));
+	q->tx.prod++;
+}
+
 static void put_extra(struct pvf_nicq *q, const struct plan *p)
 {
 	uint8_t slot[12] = { 0 };
@@ -112,7 +119,7 @@ static void put_extra(struct pvf_nicq *q, const struct plan *p)
 	extra.u.gso.size = p->gso_size;
 	extra.u.gso.type = p->gso == PVF_GSO_TCP4 ? XEN_NETIF_GSO_TYPE_TCPV4 : XEN_NETIF_GSO_TYPE_TCPV6;
 	memcpy(slot, &extra, sizeof(extra));
-	pvb_ring_front_put(&q->tx, slot);
+	put_slot(q, slot);
 	q->tx_extras++;
 }
 
@@ -147,6 +154,18 @@ static void fill_checksum(uint8_t *first_page, const struct iovec *iov, unsigned
 	memcpy(first_page + off->csum_start + off->csum_offset, &sum, 2);
 }
 
+/* The usual one: a piece of memory that fits a page and leaves nothing to be done. */
+static void put_plain(struct pvf_nicq *q, const struct plan *p, const struct iovec *iov)
+{
+	struct netif_tx_request req = { .flags = p->flags, .size = (uint16_t)p->len };
+	uint16_t page = pvf_nic_tx_take(q, PVF_TX_FIRST, &req.id);
+
+	memcpy(tx_page(q, page), iov->iov_base, p->len);
+	req.gref = q->tx_pool.refs[page];
+	put_slot(q, &req);
+	q->tx_frames++;
+}
+
 static void put_frame(struct pvf_nicq *q, const struct plan *p, const struct iovec *iov, unsigned nr,
 		      const struct pvf_offload *off)
 {
@@ -167,7 +186,7 @@ static void put_frame(struct pvf_nicq *q, const struct plan *p, const struct iov
 			if (p->fill)
 				fill_checksum(tx_page(q, page), iov, nr, off);
 		}
-		pvb_ring_front_put(&q->tx, &req);
+		put_slot(q, &req);
 		if (i == 0 && p->gso != PVF_GSO_NONE)
 			put_extra(q, p);
 	}
@@ -194,7 +213,7 @@ int pvf_nic_send(struct pvf_nic *nic, unsigned queue, const struct iovec *iov, u
 
 	if (!pvf_dev_works(&nic->dev) || nic->dev.stopping)
 		return -ENOTCONN;
-	q = &nic->queues[queue % nic->nr_queues];
+	q = &nic->queues[queue < nic->nr_queues ? queue : queue % nic->nr_queues];
 	rc = make_plan(nic, iov, nr, off, &p);
 	if (rc < 0)
 		return rc;
@@ -209,7 +228,10 @@ int pvf_nic_send(struct pvf_nic *nic, unsigned queue, const struct iovec *iov, u
 		q->want_room = true;
 		return -EAGAIN;
 	}
-	put_frame(q, &p, iov, nr, off);
+	if (nr == 1 && p.slots == 1 && p.gso == PVF_GSO_NONE && !p.fill)
+		put_plain(q, &p, iov);
+	else
+		put_frame(q, &p, iov, nr, off);
 	count(&nic->stats, &p);
 	return 0;
 }
