@@ -227,7 +227,9 @@ static uint64_t sum_of(const uint8_t *data, uint32_t len)
 static bool choose(struct run *r, struct slot *s)
 {
 	for (int tries = 0; tries < 64; tries++) {
-		s->block = r->cfg->random ? next_random(r) % r->blocks : r->next++ % r->blocks;
+		/* the random number as a fraction: no division */
+		s->block = r->cfg->random ? (uint64_t)((unsigned __int128)next_random(r) * r->blocks >> 64) :
+					    r->next++ % r->blocks;
 		if (r->version == NULL || !(r->version[s->block] & BUSY))
 			return true;
 	}

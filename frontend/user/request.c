@@ -44,7 +44,7 @@ int pvf_disk_check(const struct pvf_disk *disk, const struct pvf_req *req)
 	if ((req->op == PVF_BARRIER && !info->barrier) || (req->op == PVF_DISCARD && !info->discard) ||
 	    (req->op == PVF_SECURE_DISCARD && !info->secure_discard))
 		return -EOPNOTSUPP;
-	if (req->offset % info->sector_size != 0 || req->length % info->sector_size != 0)
+	if (((req->offset | req->length) & (info->sector_size - 1)) != 0) /* a power of two, which was checked */
 		return -EINVAL;
 	if (req->offset > info->size || req->length > info->size - req->offset)
 		return -EINVAL;
@@ -57,7 +57,7 @@ int pvf_disk_submit(struct pvf_disk *disk, unsigned queue, struct pvf_req *req)
 	bool kept =
 		disk->opt.wait && !disk->dev.dead && !disk->dev.stopping && disk->dev.phase != PVF_GONE &&
 		disk->dev.phase != PVF_DEAD;
-	unsigned n = disk->nr_queues != 0 ? queue % disk->nr_queues : 0;
+	unsigned n = disk->nr_queues > 1 ? queue % disk->nr_queues : 0;
 	int rc;
 
 	if (!live && !kept)
@@ -94,7 +94,7 @@ int pvf_disk_poll(struct pvf_disk *disk, unsigned queue)
 
 	if (!pvf_dev_works(&disk->dev))
 		return disk->dev.dead ? -EPROTO : 0;
-	q = &disk->queues[queue % disk->nr_queues];
+	q = &disk->queues[disk->nr_queues > 1 ? queue % disk->nr_queues : 0];
 	return pvf_queue_poll(q, q->ring.nr_slots);
 }
 
