@@ -205,8 +205,7 @@ static void start(struct blk_req *r)
 	r->step = 0;
 	r->discarded = 0;
 	if (r->in_place) {
-		r->step = 1; /* the only one there is, and it is done */
-		r->bio.result = 0;
+		r->bio.result = 0; /* done: there is only the copy left */
 		blk_list_add(&r->q->dev->ctx->finished, r);
 		return;
 	}
@@ -342,7 +341,10 @@ static void admit(struct blk_req *r)
 	}
 	switch (data_acquire(r)) {
 	case 0:
-		blk_list_add(&ctx->fetched, r);
+		if (r->in_place)
+			start(r);
+		else
+			blk_list_add(&ctx->fetched, r);
 		break;
 	case -EAGAIN:
 		stats_add(&r->q->stats->starved, 1);
@@ -401,7 +403,7 @@ static void finish_all(struct blk_ctx *ctx)
 				continue;
 			}
 			r->discarded += r->e->op == BLKIF_OP_DISCARD ? r->bio.len : 0;
-			if (!next_step(r))
+			if (r->in_place || !next_step(r))
 				blk_list_add(&answer, r);
 		}
 		if (!ctx->submit.head)

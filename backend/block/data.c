@@ -34,19 +34,31 @@ static bool ops_fit(struct blk_ctx *ctx, unsigned nr)
 static inline void set_op(struct pvb_copy *op, uint32_t domid, const uint8_t *local, uint32_t gref, uint16_t offset,
 			  uint16_t len, bool from_guest)
 {
-	*(from_guest ? &op->src : &op->dst) = (struct pvb_copy_end){ .ref = gref, .domid = (uint16_t)domid, .offset = offset };
-	/* not written to unless from_guest */
-	*(from_guest ? &op->dst : &op->src) = (struct pvb_copy_end){ .local = (void *)(uintptr_t)local };
+	struct pvb_copy_end guest = { .ref = gref, .domid = (uint16_t)domid, .offset = offset };
+	struct pvb_copy_end ours = { .local = (void *)(uintptr_t)local }; /* not written to unless from_guest */
+
+	op->src = from_guest ? guest : ours;
+	op->dst = from_guest ? ours : guest;
 	op->len = len;
 	op->status = 1; /* not done until it says so */
+}
+
+static inline void set_ops(struct pvb_copy *op, const struct blk_req *r, uint32_t domid, const uint8_t *local, bool same,
+			   bool from_guest)
+{
+	for (const struct blk_seg *s = r->e->segs, *end = s + r->e->nr_segs; s < end; s++, op++) {
+		uint16_t len = (uint16_t)((s->last - s->first + 1u) * 512);
+
+		set_op(op, domid, local, s->gref, (uint16_t)(s->first * 512u), len, from_guest);
+		local += same ? 0 : len;
+	}
 }
 
 void data_copy_add(struct blk_req *r, bool from_guest)
 {
 	struct blk_ctx *ctx = r->q->dev->ctx;
-	bool zeroes = r->in_place && !r->place;
-	const uint8_t *local = zeroes ? ctx->zeroes : r->in_place ? r->place : r->buf;
-	unsigned i, nr = r->e->nr_segs;
+	unsigned nr = r->e->nr_segs;
+	struct pvb_copy *op;
 
 	r->fetch_status = 0;
 	r->nr_ops = 0;
@@ -56,17 +68,17 @@ void data_copy_add(struct blk_req *r, bool from_guest)
 		r->fetch_status = -ENOMEM;
 		return;
 	}
+	op = &ctx->ops[ctx->nr_ops];
+	if (from_guest)
+		set_ops(op, r, ctx->domid, r->buf, false, true);
+	else if (!r->in_place)
+		set_ops(op, r, ctx->domid, r->buf, false, false);
+	else
+		set_ops(op, r, ctx->domid, r->place ? r->place : ctx->zeroes, !r->place, false);
 	r->first_op = ctx->nr_ops;
-	for (i = 0; i < nr; i++) {
-		const struct blk_seg *s = &r->e->segs[i];
-		uint16_t len = (uint16_t)((s->last - s->first + 1u) * 512);
-
-		set_op(&ctx->ops[r->first_op + i], ctx->domid, local, s->gref, (uint16_t)(s->first * 512u), len, from_guest);
-		local += zeroes ? 0 : len;
-	}
 	r->nr_ops = nr;
 	ctx->nr_ops += nr;
-	stats_add(&r->q->stats->copy_ops, r->nr_ops);
+	stats_add(&r->q->stats->copy_ops, nr);
 }
 
 void data_copy_run(struct blk_ctx *ctx)
@@ -310,11 +322,14 @@ static int acquire_copy(struct blk_req *r, size_t bytes)
 }
 
 /* A read that needs no buffer, because the provider has its data in memory already. */
-static bool acquire_place(struct blk_req *r, size_t bytes)
+static bool acquire_place(struct blk_req *r)
 {
+	const struct blk_dev *dev = r->q->dev;
 	const void *at;
 
-	if (r->e->op != BLKIF_OP_READ || !disk_peek(r->q->dev->disk, r->e->sector * 512, bytes, &at))
+	/* over a mapping it is the provider who copies, and as directly */
+	if (r->e->op != BLKIF_OP_READ || r->q->pgrants || dev->cfg.data == BLK_DATA_MAP ||
+	    !disk_peek(dev->disk, r->e->sector * 512, r->e->nr_sectors * 512, &at))
 		return false;
 	r->place = at;
 	r->in_place = r->copies = true;
@@ -394,8 +409,7 @@ int data_acquire(struct blk_req *r)
 	bool map = dev->cfg.data == BLK_DATA_MAP || (dev->cfg.data == BLK_DATA_AUTO && info->direct && bytes >= MAP_FROM);
 	int rc;
 
-	/* over a mapping it is the provider who copies, and as directly */
-	if (!r->q->pgrants && !map && acquire_place(r, bytes))
+	if (acquire_place(r))
 		return 0;
 	if (info->linear || (dev->cfg.stable_writes && r->e->op != BLKIF_OP_READ))
 		return acquire_copy(r, bytes);
