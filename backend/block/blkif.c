@@ -524,6 +524,8 @@ void blk_run(struct blk_ctx *ctx)
 
 	if (ctx->running)
 		return; /* a provider finished something inside submit(): the outer run takes it */
+	if (!ctx->devs)
+		return; /* a guest with NICs only: not even the clock */
 	ctx->running = true;
 	for (round = 0; more && round < MAX_ROUNDS; round++) {
 		ctx->now = pvb_now_ns();
