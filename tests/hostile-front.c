@@ -2,6 +2,7 @@
 /* See hostile-front.h.  Plain hands: the only thing done for the test is what it asks for. */
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -406,15 +407,21 @@ static void *flip(void *arg)
 	while (!__atomic_load_n(&f->stop, __ATOMIC_RELAXED)) {
 		__atomic_store_n(f->word, f->a, __ATOMIC_RELAXED);
 		__atomic_store_n(f->word, f->b, __ATOMIC_RELAXED);
-		f->flips += 2;
+		__atomic_store_n(&f->flips, f->flips + 2, __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
 
 int hflip_start(struct hflip *f, void *word, uint32_t a, uint32_t b)
 {
+	int rc;
+
 	*f = (struct hflip){ .word = word, .a = a, .b = b };
-	return -pthread_create(&f->thread, NULL, flip, f);
+	rc = -pthread_create(&f->thread, NULL, flip, f);
+	/* on a busy machine all that it is to disturb could be over before it has had a processor */
+	while (rc == 0 && __atomic_load_n(&f->flips, __ATOMIC_RELAXED) == 0)
+		sched_yield();
+	return rc;
 }
 
 void hflip_stop(struct hflip *f)

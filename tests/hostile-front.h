@@ -133,6 +133,6 @@ struct hflip {
 	int stop;
 	uint64_t flips;      /* valid after hflip_stop() */
 };
-int hflip_start(struct hflip *f, void *word, uint32_t a, uint32_t b);
+int hflip_start(struct hflip *f, void *word, uint32_t a, uint32_t b); /* it has begun on return */
 void hflip_stop(struct hflip *f);
 #endif
