@@ -96,6 +96,7 @@ struct rig {
 	struct proc local, backd;
 	char dir[112], spec[128], log[128];
 	unsigned nr_guests;
+	bool written;                /* its disk in memory has been written to, all of it */
 };
 int rig_start(struct rig *r, struct bench *b, const struct bench_mode *m, struct pvb_error *err);
 int rig_do(struct rig *r, const char *command, const char *arg, struct pvb_error *err); /* of pvl on its host */
