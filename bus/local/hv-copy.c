@@ -169,7 +169,7 @@ static void copy_with(struct lhv *l, struct pvb_copy *ops, unsigned nr)
 		struct pvb_copy *op = &ops[i];
 		struct copy_end end = { last.mem, granted_end(op)->ref };
 		bool in = op->dst.local;
-		uint8_t *at;
+		uint8_t *at = NULL;
 
 		if (op->status == GNTST_okay)
 			op->status = resolve(l, granted_end(op), &end, op->len, !in, &at);
