@@ -35,7 +35,8 @@ there uplink7 && there "$stays" || fail "the TAPs went with pvbackd"
 backd_again
 until_true 15 not_there uplink7 || fail "the TAP of a NIC that is gone is left"
 for t in "$stays" vif98.0 vif99.0; do there "$t" || fail "$t was taken away"; done
-grep -q "TAP uplink7 taken away: vif .*/0 is gone" pvbackd.log || fail "the log does not say so"
+# said once it is done
+until_true 5 grep -q "TAP uplink7 taken away: vif .*/0 is gone" pvbackd.log || fail "the log does not say so"
 pvl --host "local:$fabric" destroy stays >/dev/null
 backd_stop
 echo "PASS: only what was left over is gone"
