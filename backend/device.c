@@ -108,28 +108,29 @@ void device_set_text(struct device *d, const struct pvb_key *key, const char *te
 	pvb_store_txn(d->sup->store, change_txn, &c);
 }
 
-bool device_has(struct device *d, const struct pvb_key *key, const char *want)
+/* NULL: not there. */
+static char *read_back(const struct device *d, const struct pvb_key *key)
 {
 	char path[200], *value;
-	bool yes;
 
 	snprintf(path, sizeof(path), "%s/%s", d->back, key->name);
-	if (pvb_store_read(d->sup->store, PVB_NO_TXN, path, &value) < 0)
-		return false;
-	yes = strcmp(value, want) == 0;
+	return pvb_store_read(d->sup->store, PVB_NO_TXN, path, &value) < 0 ? NULL : value;
+}
+
+bool device_has(struct device *d, const struct pvb_key *key, const char *want)
+{
+	char *value = read_back(d, key);
+	bool yes = value && strcmp(value, want) == 0;
+
 	free(value);
 	return yes;
 }
 
 bool device_is_blank(struct device *d, const struct pvb_key *key)
 {
-	char path[200], *value;
-	bool blank;
+	char *value = read_back(d, key);
+	bool blank = !value || value[0] == '\0';
 
-	snprintf(path, sizeof(path), "%s/%s", d->back, key->name);
-	if (pvb_store_read(d->sup->store, PVB_NO_TXN, path, &value) < 0)
-		return true;
-	blank = value[0] == '\0';
 	free(value);
 	return blank;
 }
