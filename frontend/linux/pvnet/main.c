@@ -256,6 +256,8 @@ static void dev_free(struct pvnet_dev *dev)
 		netif_napi_del(&dev->queues[i].napi);
 	kvfree(dev->queues);
 	kfree(dev->otherend);
+	/* who handles a change of the link would do so with memory that is somebody else's by then */
+	WARN_ON(test_bit(__LINK_STATE_LINKWATCH_PENDING, &dev->netdev->state));
 	free_netdev(dev->netdev);
 }
 
@@ -339,9 +341,12 @@ static void remove(struct xenbus_device *xdev)
 	unwatch(&dev->mtu_watch);
 	stop_waiting(dev);
 	cancel_work_sync(&dev->work);
+	mutex_lock(&dev->lock);
+	/* the carrier goes while somebody still waits for who handles it */
+	pvnet_stop(dev);
+	mutex_unlock(&dev->lock);
 	unregister_netdev(dev->netdev);
 	mutex_lock(&dev->lock);
-	pvnet_stop(dev);
 	leave(dev);
 	pvnet_teardown(dev);
 	mutex_unlock(&dev->lock);
