@@ -307,6 +307,67 @@ static void waits_for_room(void **state)
 	done(ctx);
 }
 
+static void until_idle(struct nif_ctx *ctx)
+{
+	while (pvb_loop_once(ctx->loop, 2) > 0)
+		;
+}
+
+/* A frame at a time, with a look at what there is after each: what a sender on our own processor makes of us.  How many
+ * passes that took. */
+static unsigned one_by_one(struct nif *n, int fd, unsigned nr, const struct build *b)
+{
+	unsigned flushes = n->ctx->flushes;
+	struct frame f;
+
+	nic_forget(n);
+	build(&f, buf, b);
+	for (unsigned i = 0; i < nr; i++) {
+		host_sends(fd, &f);
+		pvb_loop_once(n->ctx->loop, 0);
+	}
+	wait_for(n, nr);
+	for (unsigned i = 0; i < nr; i++)
+		assert_int_equal(n->got[i].len, f.len);
+	return n->ctx->flushes - flushes;
+}
+
+/* Small frames that come close upon each other make fewer passes; a single one and large ones do not wait. */
+static void pauses(void **state)
+{
+	static const struct build small = { .src = 2, .dst = 1, .udp = true, .payload = 18 };
+	static const struct build large = { .src = 2, .dst = 1, .payload = 9000, .gso_size = 1000 };
+	static const struct port_offers all = { .queues = 1, .csum4 = true, .gso4 = true, .sg = true };
+	struct nif_ctx *ctx = ctx_new();
+	struct nif *n = nic_up(ctx, &all);
+	unsigned passes = 80, tries;
+	int fd = open_socket(TAP);
+	struct frame f;
+
+	/* a machine that stops us for as long as a pause now and then proves nothing */
+	for (tries = 0; tries < 50 && passes >= 60; tries++)
+		for (unsigned i = passes = 0; i < 20; i++)
+			passes += one_by_one(n, fd, 4, &small);
+	assert_true(passes < 60);
+	until_idle(ctx);
+	nic_forget(n);
+	build(&f, buf, &small);
+	host_sends(fd, &f);
+	pvb_loop_once(ctx->loop, 0);
+	assert_int_equal(n->flushed, 1);
+	/* that one has begun a pause, which ends with the connection */
+	host_sends(fd, &f);
+	port_connected(n->port, NULL);
+	until_idle(ctx);
+	assert_int_equal(n->flushed, 1);
+	port_connected(n->port, &all);
+	nic_forget(n);
+	for (unsigned i = 0; i < 10; i++)
+		assert_int_equal(one_by_one(n, fd, 1, &large), 1);
+	close(fd);
+	done(ctx);
+}
+
 /* Flows spread over the queues the guest has, and over no others. */
 static void queues(void **state)
 {
@@ -523,6 +584,7 @@ int main(void)
 		cmocka_unit_test(made_kept_removed), cmocka_unit_test(refused),
 		cmocka_unit_test(carrier_follows_the_guest),
 		cmocka_unit_test(frames_both_ways), cmocka_unit_test(offers_are_kept), cmocka_unit_test(waits_for_room),
+		cmocka_unit_test(pauses),
 		cmocka_unit_test(queues), cmocka_unit_test(a_tap_that_is_down_or_gone), cmocka_unit_test(uplink),
 		cmocka_unit_test(uplink_of_a_successor),
 		cmocka_unit_test(speed),

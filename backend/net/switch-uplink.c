@@ -9,6 +9,7 @@
 #include "backend/net/netif.h"
 #include "backend/net/ports.h"
 #include "backend/net/switch.h"
+#include "backend/net/tap-pause.h"
 #include "backend/net/tap.h"
 
 #define BATCH 64u
@@ -19,6 +20,7 @@ struct uplink {
 	int fd;
 	char ifname[16];
 	struct pvb_source *src;
+	struct tap_pause pause;
 	uint8_t *arena, *held_bytes;
 	bool is_held;
 	struct frame held;
@@ -54,12 +56,16 @@ static void readable(void *arg, uint32_t events)
 	const char *why;
 	struct frame f;
 	size_t used = 0;
+	unsigned i;
 	int rc = 1;
 
+	if (up->is_held) /* the timer had told already */
+		return;
 	switch_begin(sw);
-	for (unsigned i = 0; i < BATCH && rc && ARENA - used >= TAP_MAX_READ; i++) {
+	for (i = 0; i < BATCH && rc && ARENA - used >= TAP_MAX_READ; i++) {
 		rc = tap_read(up->fd, up->arena + used, &f, &why);
 		if (rc < 0 && rc != -EINVAL) {
+			tap_pause_end(&up->pause);
 			pvb_source_events(up->src, 0); /* the TAP is gone */
 			break;
 		}
@@ -69,12 +75,15 @@ static void readable(void *arg, uint32_t events)
 		if (!forward(up, &f)) {
 			frame_copy(&up->held, &f, up->held_bytes);
 			up->is_held = true;
+			tap_pause_end(&up->pause);
 			pvb_source_events(up->src, 0);
 			break;
 		}
 	}
 	nif_ctx_flush(sw->ctx);
 	sw->pass_over = true;
+	if (!up->is_held && (rc >= 0 || rc == -EINVAL))
+		tap_pause(&up->pause, i - !rc, used, rc != 0);
 }
 
 /* In a pass: the held frame's bytes stay until it is over. */
@@ -98,6 +107,7 @@ static void leave_queue(int fd)
 
 static void uplink_free(struct uplink *up)
 {
+	tap_pause_close(&up->pause);
 	pvb_source_free(&up->src);
 	leave_queue(up->fd);
 	free(up->arena);
@@ -131,6 +141,8 @@ static int start(struct uplink *up, struct vswitch *sw, struct pvb_error *err)
 		rc = tap_offload(up->fd, TAP_CSUM | TAP_TSO4 | TAP_TSO6);
 	if (!rc)
 		rc = pvb_loop_fd(nif_ctx_loop(sw->ctx), up->fd, EPOLLIN, readable, up, &up->src);
+	if (!rc)
+		rc = tap_pause_open(&up->pause, nif_ctx_loop(sw->ctx), up->src, readable, up);
 	if (rc)
 		return pvb_err(err, rc, "switch %s: uplink %s: %s", sw->name, up->ifname, strerror(-rc));
 	rc = switch_add(sw, &up->member, err);
@@ -157,6 +169,7 @@ int uplink_open(struct vswitch *sw, const struct member_conf *conf, int fd, stru
 		return pvb_err(err, -ENOMEM, "switch %s: no memory", sw->name);
 	}
 	up->fd = fd;
+	up->pause.fd = -1;
 	uplink_conf(up, conf);
 	rc = start(up, sw, err);
 	if (rc) {

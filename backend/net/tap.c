@@ -11,6 +11,7 @@
 #include "backend/net/netif.h"
 #include "backend/net/packet.h"
 #include "backend/net/ports.h"
+#include "backend/net/tap-pause.h"
 #include "backend/net/tap.h"
 #include "backend/target.h"
 
@@ -23,6 +24,7 @@ struct queue {
 	int fd;
 	unsigned nr;
 	struct pvb_source *src;
+	struct tap_pause pause;
 	unsigned budget;             /* frames to read at once: as many as there were lately */
 	bool is_held;
 	struct frame held;
@@ -102,6 +104,7 @@ static void hold(struct queue *q, const struct frame *f)
 {
 	frame_copy(&q->held, f, q->held_bytes);
 	q->is_held = true;
+	tap_pause_end(&q->pause);
 	pvb_source_events(q->src, 0);
 }
 
@@ -121,17 +124,21 @@ static void readable(void *arg, uint32_t events)
 	struct tap *tap = q->tap;
 	size_t size;
 	uint8_t *area = nif_ctx_area(tap->port.ctx, &size);
+	size_t bytes = 0;
 	const char *why;
 	struct frame f;
-	unsigned i;
-	int rc;
+	unsigned i, most = q->pause.on ? BATCH : q->budget;
+	int rc = 1;
 
-	/* To be told that there are no more frames costs as much as a frame.  The loop knows it, too. */
-	for (i = 0; i < q->budget && size - tap->used >= 2 * TAP_MAX_READ; i++) {
+	if (q->is_held || !tap->connected) /* the timer had told already */
+		return;
+	/* To be told that there are no more frames costs as much as a frame.  The loop knows it, too; the timer does not. */
+	for (i = 0; i < most && size - tap->used >= 2 * TAP_MAX_READ; i++) {
 		uint8_t *buf = area + tap->used;
 
 		rc = tap_read(q->fd, buf, &f, &why);
 		if (rc < 0 && rc != -EINVAL) {
+			tap_pause_end(&q->pause);
 			pvb_source_events(q->src, 0); /* until the guest connects again */
 			break;
 		}
@@ -140,6 +147,7 @@ static void readable(void *arg, uint32_t events)
 			continue;
 		if (rc == 0)
 			break;
+		bytes += f.len;
 		/* each at the beginning of a page: its pages are then the guest's, one copy each */
 		tap->used += (f.len + PVB_PAGE_SIZE - 1) & ~(size_t)(PVB_PAGE_SIZE - 1);
 		if (deliver(q, &f) == FRAME_HELD) {
@@ -147,9 +155,12 @@ static void readable(void *arg, uint32_t events)
 			break;
 		}
 	}
-	q->budget = next_budget(q->budget, i);
+	if (!q->pause.on)
+		q->budget = next_budget(q->budget, i);
 	nif_ctx_flush(tap->port.ctx);
 	tap->used = 0;
+	if (!q->is_held && tap->connected && (rc >= 0 || rc == -EINVAL))
+		tap_pause(&q->pause, i, bytes, rc != 0);
 }
 
 /* Any of the guest's queues: which one a frame goes to may say its hash.  The frame's bytes are read at the end of this
@@ -193,6 +204,7 @@ static void tap_xmit(struct port *p, struct frame **frames, unsigned nr)
 static void tap_stop(struct tap *tap)
 {
 	for (unsigned i = 0; i < tap->nr_queues; i++) {
+		tap_pause_end(&tap->queue[i].pause);
 		pvb_source_events(tap->queue[i].src, 0);
 		tap->queue[i].is_held = false;
 	}
@@ -244,6 +256,7 @@ static void tap_close(struct port *p)
 	struct tap *tap = (struct tap *)p;
 
 	for (unsigned i = 0; i < tap->nr_queues; i++) {
+		tap_pause_close(&tap->queue[i].pause);
 		pvb_source_free(&tap->queue[i].src);
 		port_close_fds(&tap->queue[i].fd, 1);
 		free(tap->queue[i].held_bytes);
@@ -261,6 +274,8 @@ static int open_queue(struct tap *tap, struct queue *q, struct pvb_error *err)
 	if (!q->held_bytes)
 		return pvb_err(err, -ENOMEM, "tap: no memory");
 	rc = pvb_loop_fd(nif_ctx_loop(tap->port.ctx), q->fd, 0, readable, q, &q->src);
+	if (!rc)
+		rc = tap_pause_open(&q->pause, nif_ctx_loop(tap->port.ctx), q->src, readable, q);
 	return rc ? pvb_err(err, rc, "tap: queue %u: %s", q->nr, strerror(-rc)) : 0;
 }
 
@@ -283,6 +298,7 @@ static int tap_open(const struct target *t, const struct port_nic *nic, const in
 	tap->nr_queues = tap->active = nr_fds;
 	for (unsigned i = 0; i < nr_fds; i++) {
 		tap->queue[i].fd = fds[i];
+		tap->queue[i].pause.fd = -1;
 		tap->queue[i].nr = i;
 	}
 	for (unsigned i = 0; i < nr_fds && !rc; i++)
