@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "loop.h"
+#include "pace.h"
 #include "savefile.h"
 
 /* As Debian's xl 4.17 wrote it (save -c of a PV guest), with a shorter configuration. */
@@ -118,11 +120,52 @@ static void waiting(void **state)
 	close(fds[0]);
 }
 
+/* What is written comes out, all of it, and not sooner than it may. */
+static void paced(void **state)
+{
+	static char data[3000000], back[sizeof(data) + 1];
+	char name[] = "/tmp/pvl-pace-XXXXXX";
+	struct pvb_error err = { 0 };
+	uint64_t start = pvb_now_ms();
+	int fd = mkstemp(name), fds[2];
+	struct pace p;
+
+	assert_true(fd >= 0);
+	unlink(name);
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (char)(i * 2654435761u >> 13);
+	assert_int_equal(pace_begin(&p, fd, 10, &err), 0);
+	assert_int_equal(savefile_put(p.fd, data, sizeof(data)), 0);
+	assert_int_equal(pace_end(&p, true, NULL, &err), 0);
+	assert_true(pvb_now_ms() - start >= 270);
+	assert_int_equal(pread(fd, back, sizeof(back), 0), sizeof(data));
+	assert_memory_equal(back, data, sizeof(data));
+	close(fd);
+
+	/* nobody takes it: its end says so, and so does writing to it */
+	assert_int_equal(pipe(fds), 0);
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pace_begin(&p, fds[1], 1000, &err), 0);
+	close(fds[0]);
+	assert_int_equal(savefile_put(p.fd, data, sizeof(data)), -EPIPE);
+	assert_int_equal(pace_end(&p, true, NULL, &err), -EPIPE);
+	assert_non_null(strstr(err.text, "Broken pipe"));
+	close(fds[1]);
+
+	/* somebody who never takes it does not hold us when it need not arrive */
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(pace_begin(&p, fds[1], 1000, &err), 0);
+	assert_int_equal(savefile_put(p.fd, data, 100000), 0);
+	assert_int_equal(pace_end(&p, false, NULL, &err), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(xl_writes), cmocka_unit_test(pvl_writes), cmocka_unit_test(lies),
-		cmocka_unit_test(no_configuration), cmocka_unit_test(waiting),
+		cmocka_unit_test(no_configuration), cmocka_unit_test(waiting), cmocka_unit_test(paced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

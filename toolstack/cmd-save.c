@@ -10,6 +10,8 @@
 #include "cmd.h"
 #include "host.h"
 #include "output.h"
+#include "pace.h"
+#include "store.h"
 
 int cmd_suspend(struct pvl *p)
 {
@@ -62,6 +64,17 @@ static int read_cfg(struct pvl *p, const char *file, struct cfg **cfg)
 	return rc;
 }
 
+/* MiB a second; 0: there is no such option. */
+static int bandwidth(struct pvl *p, uint64_t *mib)
+{
+	const char *text = pvl_opt_arg(p, "bandwidth");
+
+	*mib = 0;
+	if (text && pvb_parse_u64(text, 1, PACE_MAX, mib))
+		return pvl_usage(p, "--bandwidth \"%s\" is not a number of MiB a second from 1 to %u", text, PACE_MAX);
+	return PVL_OK;
+}
+
 int cmd_save(struct pvl *p)
 {
 	struct save_opts o = { .running = pvl_opt(p, "checkpoint"), .paused = pvl_opt(p, "pause"),
@@ -72,6 +85,8 @@ int cmd_save(struct pvl *p)
 
 	if (o.running && o.paused)
 		return pvl_usage(p, "--checkpoint and --pause exclude each other");
+	if (bandwidth(p, &o.bandwidth))
+		return PVL_USAGE;
 	if (pvl_domain(p, p->argv[0], false, &domid))
 		return PVL_FAIL;
 	if (!p->ops->save)
@@ -147,6 +162,8 @@ int cmd_migrate(struct pvl *p)
 
 	if (!*o.ssh && (o.paused || o.no_monitor || tool))
 		return pvl_usage(p, "with --ssh '' the receiver is a command line: say --pause, --no-monitor and the tool there");
+	if (bandwidth(p, &o.bandwidth))
+		return PVL_USAGE;
 	if (pvl_domain(p, p->argv[0], false, &domid))
 		return PVL_FAIL;
 	if (!p->ops->migrate)

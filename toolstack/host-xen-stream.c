@@ -26,6 +26,7 @@
 #include "host-xen.h"
 #include "loop.h"
 #include "output.h"
+#include "pace.h"
 #include "savefile.h"
 
 #define INCOMING "--incoming"
@@ -265,16 +266,24 @@ static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bo
 	return 0;
 }
 
-static int send_stream(struct host *h, uint32_t domid, int fd, int flags, int timeout_ms, struct pvb_error *err)
+static int send_stream(struct host *h, uint32_t domid, int fd, int flags, uint64_t bandwidth, int timeout_ms,
+		       struct pvb_error *err)
 {
 	libxl_asyncop_how how = xen_op(h);
-	int rc;
+	struct pvb_error why = { 0 };
+	struct pace pace = { -1, -1 };
+	int rc = bandwidth ? pace_begin(&pace, fd, bandwidth, err) : 0, paced;
 
+	if (rc)
+		return rc;
 	h->log.show = true;
-	rc = xen_wait(h, &how, libxl_domain_suspend(h->ctx, domid, fd, flags, &how), timeout_ms);
+	rc = xen_wait(h, &how, libxl_domain_suspend(h->ctx, domid, pace.fd >= 0 ? pace.fd : fd, flags, &how), timeout_ms);
 	h->log.show = false;
+	paced = pace_end(&pace, !rc, &xen_stop, &why);
 	if (rc && xen_stop)
 		return pvb_err(err, -EINTR, "stopped by a signal");
+	if (!rc && paced)
+		return pvb_err(err, paced, "saving domain %u: %s", domid, why.text);
 	return rc ? xen_err(h, err, rc, "saving domain %u", domid) : 0;
 }
 
@@ -321,7 +330,7 @@ int xen_save(struct host *h, uint32_t domid, const struct save_opts *o, struct p
 		goto out;
 	catch_signals();
 	mark(h, domid);
-	rc = send_stream(h, domid, fd, 0, h->p->timeout_ms, err);
+	rc = send_stream(h, domid, fd, 0, o->bandwidth, h->p->timeout_ms, err);
 	if (!rc)
 		rc = finish(fd, part, o->file, err);
 	if (rc) {
@@ -507,7 +516,8 @@ static int hand_over(struct host *h, uint32_t domid, const struct migrate_opts *
 		rc = put_config(l->to, dc, err);
 	}
 	if (!rc)
-		rc = send_stream(h, domid, l->to, (o->cold ? 0 : LIBXL_SUSPEND_LIVE) | (o->debug ? LIBXL_SUSPEND_DEBUG : 0), -1, err);
+		rc = send_stream(h, domid, l->to, (o->cold ? 0 : LIBXL_SUSPEND_LIVE) | (o->debug ? LIBXL_SUSPEND_DEBUG : 0),
+				 o->bandwidth, -1, err);
 	if (!rc)
 		rc = hear(l->from, ready, sizeof(ready), pvl_timeout(h->p, ANSWER_MS), "waiting for the receiver", err);
 	if (!rc)

@@ -51,6 +51,7 @@ struct save_opts {
 	bool running;        /* it goes on afterwards */
 	bool paused;         /* it stays, paused */
 	bool keep_domid;     /* restore it under the same id */
+	uint64_t bandwidth;  /* MiB a second; 0: no limit */
 };
 
 struct migrate_opts {
@@ -60,6 +61,7 @@ struct migrate_opts {
 	struct cfg *cfg;
 	bool cold;           /* stop it, then send; else send while it runs */
 	bool paused, no_monitor, keep_domid, debug;
+	uint64_t bandwidth;  /* MiB a second; 0: no limit */
 };
 
 enum end_kind { END_SHUTDOWN, END_GONE }; /* has shut down (or is gone) / is gone */

@@ -87,6 +87,7 @@ static const struct opt save_opts[] = {
 	{ "checkpoint", 'c', NULL, "let the domain run on afterwards" },
 	{ "pause", 'p', NULL, "leave the domain, paused" },
 	{ "keep-domid", 'D', NULL, "restore it under the same id" },
+	{ "bandwidth", 0, "MIB", "write at most so many MiB a second" },
 	{ 0 }
 };
 static const struct opt restore_opts[] = {
@@ -106,6 +107,7 @@ static const struct opt migrate_opts[] = {
 	{ "no-monitor", 'e', NULL, "no monitor there" },
 	{ "keep-domid", 'D', NULL, "the same id there" },
 	{ "debug", 0, NULL, "compare all memory in the end" },
+	{ "bandwidth", 0, "MIB", "send at most so many MiB a second" },
 	{ 0 }
 };
 static const struct opt receive_opts[] = {

@@ -16,7 +16,8 @@ want() {
 	local status=$1 regex=$2 rc=0 started=$EPOCHREALTIME
 	shift 2
 	"$@" >/tmp/want.out 2>&1 </dev/null || rc=$?
-	printf '   %-72s status %s, %.1f s\n' "$*" $rc "$(awk "BEGIN { print $EPOCHREALTIME - $started }")"
+	took=$(awk "BEGIN { print $EPOCHREALTIME - $started }")
+	printf '   %-72s status %s, %.1f s\n' "$*" $rc "$took"
 	if [ $rc -ne "$status" ] || ! { cat /tmp/want.out; echo; } | grep -qE -- "$regex"; then
 		fail "$*: status $rc (wanted $status), output (wanted /$regex/):"
 		cat /tmp/want.out
@@ -75,12 +76,17 @@ for step; do
 		want 0 '' pvl save $g /run/s
 		want 0 '' xl restore /run/s
 		one "saved by pvl, restored by xl"
+		want 2 '"0" is not a number of MiB' pvl save --bandwidth 0 $g /run/s
+		want 0 'saved' pvl save --bandwidth 40 $g /run/s
+		[ "$(cut -d. -f1 <<<"$took")" -ge $(($(stat -c %s /run/s) / 41943040)) ] || fail "$(stat -c %s /run/s) bytes in $took s"
+		want 0 'restored' pvl restore /run/s
+		one "saved slowly"
 		want 0 '' xl save $g /run/s
 		want 0 'restored' pvl restore /run/s
 		one "saved by xl, restored by pvl"
 		;;
 	migrate)
-		want 0 'migrated' pvl migrate --cold -s '' $g 'xl migrate-receive'
+		want 0 'migrated' pvl migrate --bandwidth 60 --cold -s '' $g 'xl migrate-receive'
 		one "sent by pvl, received by xl"
 		want 0 'migrated' pvl migrate --cold -s '' $g 'pvl migrate-receive'
 		one "migrated by pvl"
