@@ -38,6 +38,7 @@ struct bench {
 	unsigned samples, sample_ms;
 	int cpu[2], nr_cpus;     /* back, front; those we may run on */
 	char dir[96];            /* of this run; is removed */
+	char run[96];            /* of its fabrics, in memory as /run is on a host; is removed */
 	char file[128];          /* what disks of provider file and io_uring work on */
 	char pinning[2][96];     /* both on one processor; each on its own */
 	uint64_t begun_ms;

@@ -30,7 +30,7 @@ static const struct bench_mode modes[] = {
 int rig_start(struct rig *r, struct bench *b, const struct bench_mode *m, struct pvb_error *err)
 {
 	*r = (struct rig){ .b = b };
-	snprintf(r->dir, sizeof(r->dir), "%s/fabric", b->dir);
+	snprintf(r->dir, sizeof(r->dir), "%s/fabric", b->run);
 	snprintf(r->spec, sizeof(r->spec), "local:%s", r->dir);
 	snprintf(r->log, sizeof(r->log), "%s/log", b->dir);
 	const char *const local[] = { "pvlocald", "--foreground", "--dir", r->dir, "--ready-fd", "3", NULL };

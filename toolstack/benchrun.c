@@ -199,24 +199,34 @@ static void choose_cpus(struct bench *b)
 
 /* --- beginning and end ---------------------------------------------------------------------------------- */
 
-static int make_dir(struct bench *b, struct pvb_error *err)
+static int make_in(char dir[96], const char *in)
+{
+	int rc = 0;
+
+	snprintf(dir, 96, "%.60s/pvl-bench.XXXXXX", in);
+	if (!mkdtemp(dir)) {
+		rc = -errno;
+		*dir = '\0';
+	}
+	return rc;
+}
+
+static int make_dirs(struct bench *b, struct pvb_error *err)
 {
 	const char *tmp = getenv("TMPDIR");
+	int rc = make_in(b->dir, tmp ? tmp : "/tmp");
 
-	snprintf(b->dir, sizeof(b->dir), "%.60s/pvl-bench.XXXXXX", tmp ? tmp : "/tmp");
-	if (!mkdtemp(b->dir)) {
-		int rc = -errno;
-
-		b->dir[0] = '\0';
+	if (rc)
 		return pvb_err(err, rc, "no directory in %s: %s", tmp ? tmp : "/tmp", strerror(-rc));
-	}
+	if (make_in(b->run, "/dev/shm"))
+		snprintf(b->run, sizeof(b->run), "%s", b->dir);
 	snprintf(b->file, sizeof(b->file), "%s/disk.img", b->dir);
 	return 0;
 }
 
-static void remove_dir(struct bench *b)
+static void remove_dirs(struct bench *b)
 {
-	const char *const args[] = { "rm", "-rf", "--", b->dir, NULL };
+	const char *const args[] = { "rm", "-rf", "--", b->dir, b->run, NULL };
 	struct pvb_error err;
 
 	if (b->dir[0])
@@ -273,7 +283,7 @@ int bench_run(struct pvl *p, const char *out)
 	b.samples = b.quick ? 5 : 15;
 	b.sample_ms = b.quick ? 20 : 30;
 	choose_cpus(&b);
-	if (make_dir(&b, &err))
+	if (make_dirs(&b, &err))
 		return pvl_fail(p, &err);
 	proc_signals();
 	if (b.realtime)
@@ -294,7 +304,7 @@ int bench_run(struct pvl *p, const char *out)
 			       b.only ? "\" (see --list)" : "");
 	else
 		rc = finish(&b, out);
-	remove_dir(&b);
+	remove_dirs(&b);
 	json_object_put(b.root);
 	return rc;
 }
