@@ -76,9 +76,34 @@ data_basic() {
 	fsck.ext4 -fn "$2" >/tmp/fsck 2>&1 || { cat /tmp/fsck; return 1; }
 }
 
+each_guest_gone() {
+	local g
+
+	for g in $(xl list | awk 'NR > 1 && $2 { print $1 }'); do guest_destroy "$g"; done
+}
+
+# One back end after the other: xen-blkback would take pvbackd's disks.
+serving=none
+serve() { # BACK
+	[ "$1" != "$serving" ] || return 0
+	each_guest_gone
+	losetup -D
+	case $serving in
+	pvbackd) all_gone || return; backd_stop ;;
+	blkback) assert_clean && rmmod xen-blkback || return ;;
+	*) assert_clean || return ;;
+	esac
+	case $1 in
+	pvbackd) backd_start --memory 32M ;;
+	blkback) modprobe xen-blkback || return ;;
+	esac
+	serving=$1
+}
+
 each_back() { # BACK VERIFY
 	local img id d t=$EPOCHREALTIME
 
+	serve "$1" || return
 	img=$(image "$1" 32)
 	d=$(disk "$1" xvda rw "$img" '?queues=4&ring-order=4') || return
 	start "$1" "$d" || return
@@ -285,14 +310,12 @@ step_lies() {
 	in_guest lies sane "'I/O|disk is disabled|still in use'" && guest_destroy lies
 }
 
-case " $backs " in *" pvbackd "*) backd_start --memory 32M ;; esac
-case " $backs " in *" blkback "*) modprobe xen-blkback || exit 1 ;; esac
 [ $# -gt 0 ] || set -- data bounce readonly resize mounted copied rounds rmmod restart late scan save unbind poll
 failures=()
 for step; do
 	t=$EPOCHREALTIME
 	note "$step"
-	"step_$step" || {
+	serve "${backs%% *}" && "step_$step" || {
 		failures+=("$step")
 		note "$step: FAILED"
 		for g in $(xl list | awk 'NR > 1 && $2 { print $1 }'); do
@@ -304,11 +327,6 @@ for step; do
 	}
 	note "$step: $(since "$t") s"
 done
-for g in $(xl list | awk 'NR > 1 && $2 { print $1 }'); do guest_destroy "$g"; done
-losetup -D
-case " $backs " in
-*" pvbackd "*) all_gone || failures+=(leftovers); backd_stop ;;
-*) assert_clean || failures+=(leftovers) ;;
-esac
+serve none || failures+=(leftovers)
 [ ${#failures[@]} = 0 ] || lab_fail "${failures[*]}"
 echo "PASS: $*"
