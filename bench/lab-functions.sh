@@ -2,33 +2,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # lab-functions.sh owns what the comparisons on real Xen have in common: their options, and one run of the lab under icount.
-# Sourced with $peers and $seconds set to what they are by default, and usage() defined.
+# Sourced with $peers and $seconds set to what they are by default, usage() defined, and $options if there are others.
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(dirname "$here")
-dest=""
+dest="" options=${options:---seconds --dest --peers}
 while [ $# -gt 0 ]; do
-	case $1 in
-	--seconds | --dest | --peers)
+	case $1 in -h | --help) usage; exit 0 ;; esac
+	case " $options " in
+	*" $1 "*)
 		[ $# -gt 1 ] || { echo "${0##*/}: $1 needs a value" >&2; exit 2; }
 		printf -v "${1#--}" %s "$2"
 		shift 2
 		;;
-	-h | --help) usage; exit 0 ;;
 	*) echo "${0##*/}: $1 is no option of this" >&2; usage >&2; exit 2 ;;
 	esac
 done
 
-# measure LAB-OPTION...: $0.dom0 in dom0, with the seconds and the peers; sets $out to where its tables are
+# measure LAB-OPTION...: $0.dom0 in dom0, with the seconds and the peers; sets $out to where its tables are; the run's status
 measure() {
-	local name=${0##*/}
+	local name=${0##*/} rc=0
 
 	log=$(mktemp)
 	trap 'rm -f "$log"' EXIT
 	# shellcheck disable=SC2086,SC2154 # the list is words; the caller has it
 	"$top/lab/run" --icount --with-fio --name "bench-${name#lab-}" "$@" ${dest:+--dest "$dest"} "$here/$name.dom0" \
-		"$seconds" $peers 2>&1 | tee "$log"
+		"$seconds" $peers 2>&1 | tee "$log" || rc=$?
 	out=$(sed -n 's/.*logs in //p' "$log" | tail -n 1)/out
 	rm -f "$log"
 	echo
+	return $rc
 }
