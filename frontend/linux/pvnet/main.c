@@ -312,6 +312,17 @@ static bool back_is(const struct pvnet_dev *dev, enum xenbus_state a, enum xenbu
 	return back == a || back == b || back == XenbusStateUnknown;
 }
 
+/* Reading the store sleeps, which is why this is no wait_event_timeout().  Looks again now and then all the same. */
+static void wait_back(const struct pvnet_dev *dev, enum xenbus_state a, enum xenbus_state b, unsigned long until)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+
+	add_wait_queue(&changed, &wait);
+	while (!back_is(dev, a, b) && time_before(jiffies, until))
+		wait_woken(&wait, TASK_UNINTERRUPTIBLE, HZ / 10);
+	remove_wait_queue(&changed, &wait);
+}
+
 /* Let the back end go first, so that what was lent is ours again; but not for ever. */
 static void leave(struct pvnet_dev *dev)
 {
@@ -323,13 +334,9 @@ static void leave(struct pvnet_dev *dev)
 		return;
 	if (dev->xdev->state == XenbusStateConnected || dev->xdev->state == XenbusStateInitialising)
 		xenbus_switch_state(dev->xdev, XenbusStateClosing);
-	while (!wait_event_timeout(changed, back_is(dev, XenbusStateClosing, XenbusStateClosed), HZ / 10) &&
-	       time_before(jiffies, until))
-		;
+	wait_back(dev, XenbusStateClosing, XenbusStateClosed, until);
 	xenbus_switch_state(dev->xdev, XenbusStateClosed);
-	while (!wait_event_timeout(changed, back_is(dev, XenbusStateClosed, XenbusStateInitWait), HZ / 10) &&
-	       time_before(jiffies, until))
-		;
+	wait_back(dev, XenbusStateClosed, XenbusStateInitWait, until);
 }
 
 static void remove(struct xenbus_device *xdev)
