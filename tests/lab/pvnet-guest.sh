@@ -188,10 +188,11 @@ leaks() {
 
 # A guest whose kernel log tells of trouble has failed, whatever its programs say.
 do_sane() { # [what may be there]
-	! dmesg | grep -vE "${1:-^$}" |
-		grep -E 'BUG:|WARNING|UBSAN|ODEBUG|Oops|Call Trace|blocked for more|still in use|device is disabled|stalled pool'
+	if dmesg | grep -vE "${1:-^$}" |
+	   grep -E 'BUG:|WARNING|UBSAN|ODEBUG|Oops|Call Trace|blocked for more|still in use|device is disabled|stalled pool'; then exit 1; fi
 	leaks >/tmp/leaks
 	[ ! -s /tmp/leaks ] || { head -n 60 /tmp/leaks >&2; exit 1; }
+	dmesg -c >/dev/null # what was provoked here is nothing for those who come after
 }
 
 counter() { # NAME NIC

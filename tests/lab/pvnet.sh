@@ -24,6 +24,8 @@ vcpus=${VCPUS:-2}
 mib=${MIB:-16}
 mem=${MEM:-$((160 + 2 * mib))}
 front="lab.modules=xen-blkfront lab.wait=0"
+# What is taken away under traffic may be in the back end's hands at that moment; the kernel says so, and keeps the page.
+kept="'g.e. .* still in use'"
 
 all_lies="honest honest-plain rx-short rx-short-plain rx-short-first rx-short-first-plain rx-empty rx-empty-plain
 	rx-error rx-error-plain rx-blank rx-blank-plain rx-gso-udp rx-gso-udp-plain storm storm-plain tx-id tx-stale tx-duplicate
@@ -140,12 +142,12 @@ step_attach() {
 		wait_for "[ ! -e /sys/class/net/vif$id.2 ] && ! xenstore-exists /local/domain/0/backend/vif/$id/2" 15 "the third NIC gone" || return
 		in_guest g1 detached 00:16:3e:09:00:99 || return
 	done
-	in_guest g1 ping 10.9.0.1 1 && in_guest g1 sane
+	in_guest g1 ping 10.9.0.1 1 && in_guest g1 sane "$kept"
 }
 
-step_rmmod() { need g1 && in_guest g1 rmmod "$rounds" 10.9.0.1 && in_guest g1 fetch 10.9.0.1 && in_guest g1 sane; }
+step_rmmod() { need g1 && in_guest g1 rmmod "$rounds" 10.9.0.1 && in_guest g1 fetch 10.9.0.1 && in_guest g1 sane "$kept"; }
 
-step_unbind() { need g1 && in_guest g1 unbind "$rounds" 10.9.0.1 && in_guest g1 fetch 10.9.0.1 && in_guest g1 sane; }
+step_unbind() { need g1 && in_guest g1 unbind "$rounds" 10.9.0.1 && in_guest g1 fetch 10.9.0.1 && in_guest g1 sane "$kept"; }
 
 lie() { # LIE WANTED [plain]
 	devid=$((devid + 1))
@@ -184,7 +186,7 @@ step_save() {
 		rm /run/g1.save
 		guest_again g1 && in_guest g1 fetched || return
 	done
-	in_guest g1 facts && in_guest g1 sane
+	in_guest g1 facts && in_guest g1 sane "$kept"
 }
 
 # pvbackd's worker dies while the guest fetches a file, and another one maps the staged pages again.
@@ -199,7 +201,7 @@ step_killed() {
 		kill -9 "$pid"
 		in_guest g1 fetched || return
 	done
-	in_guest g1 facts && in_guest g1 sane
+	in_guest g1 facts && in_guest g1 sane "$kept"
 }
 
 # Nothing but frames is granted.
@@ -234,7 +236,7 @@ step_stock() {
 step_rss() {
 	need g1 && in_guest g1 rss 10.9.0.1 || return
 	[ "$back" != pvbackd ] || { each_restart && in_guest g1 rss 10.9.0.1; } || return
-	in_guest g1 sane
+	in_guest g1 sane "$kept"
 }
 
 # The back end closes and comes back; connections over it live on.
@@ -252,7 +254,7 @@ step_restart() {
 
 	need g1 || return
 	for ((i = 0; i < rounds; i++)); do each_restart || return; done
-	in_guest g1 facts && in_guest g1 sane
+	in_guest g1 facts && in_guest g1 sane "$kept"
 }
 
 # Pings of dom0 to an address: of COUNT all are answered, or none.
@@ -279,7 +281,7 @@ each_xdp() { # PARAMETERS
 	fi
 	in_guest g8 xdp 0 drop && pinged 10.9.0.18 3 56 none && in_guest g8 counted xdp_drop eth0 3 || return
 	in_guest g8 xdp 0 off && in_guest g8 fetch 10.9.0.1 && in_guest g8 xdp_mtu || return
-	in_guest g8 facts && in_guest g8 sane && guest_destroy g8
+	in_guest g8 facts && in_guest g8 sane "$kept" && guest_destroy g8
 }
 
 # What is for 10.9.0.50 reaches no one but who gets it by another NIC: it is g2's address there.
