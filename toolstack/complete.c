@@ -11,6 +11,7 @@
 #include "cmd.h"
 #include "host.h"
 #include "pci.h"
+#include "usb.h"
 
 #define FILES "<files>" /* the shell knows better than we what files there are */
 
@@ -84,6 +85,18 @@ static void pci_devices(struct pvl *p)
 	pci_free(&pci);
 }
 
+static void usb_devices(void)
+{
+	struct usb_host usb;
+
+	if (usb_scan(&usb, getenv("PVL_SYSROOT"), NULL))
+		return;
+	for (unsigned i = 0; i < usb.nr; i++)
+		if (!usb.dev[i].hub)
+			puts(usb.dev[i].name);
+	usb_free(&usb);
+}
+
 /* One alternative of an argument text: a kind in capitals, or a word as it is to be typed. */
 static void alternative(struct pvl *p, const char *kind, const char *domain)
 {
@@ -104,6 +117,8 @@ static void alternative(struct pvl *p, const char *kind, const char *domain)
 		devices(p, domain, false, "");
 	else if (strcmp(kind, "BDF") == 0 || strcmp(kind, "PCISPEC") == 0)
 		pci_devices(p);
+	else if (strcmp(kind, "USBSPEC") == 0)
+		usb_devices();
 	else if (strcmp(kind, "COMMAND") == 0)
 		for (const struct cmd *c = pvl_commands; c->name; c++)
 			puts(c->name);

@@ -646,6 +646,7 @@ const struct host_ops host_xen = {
 	.nic_detach = xen_nic_detach,
 	.nic_plan = xen_nic_plan,
 	.pci = &xen_pci_ops,
+	.usb = &xen_usb_ops,
 	.store_spec = xen_store_spec,
 	.store = xen_store,
 	.ctl_path = xen_ctl_path,

@@ -125,6 +125,9 @@ int xen_console_serve(struct host *h, const char *text, uint32_t domid, struct p
 /* What is remembered, or "". */
 void xen_console_kept(struct host *h, uint32_t domid, char text[XEN_CONSOLE_TEXT]);
 
+/* --- host-xen-usb.c --- */
+extern const struct usb_ops xen_usb_ops;
+
 /* --- host-xen-pci.c --- */
 /* One device of pci=[]; what speaks against a configuration's devices (seizes those that are to be seized);
  * whether the new domain has them; and the devices that a domain had before it was destroyed. */

@@ -22,6 +22,7 @@ struct pvl;
 struct host;
 struct json_object;
 struct pci_ops;
+struct usb_ops;
 
 struct dom_info {
 	uint32_t domid;
@@ -168,6 +169,7 @@ struct host_ops {
 			struct pvb_error *err);
 
 	const struct pci_ops *pci;                           /* pci.h; NULL: no PCI devices here */
+	const struct usb_ops *usb;                           /* usb.h; NULL: no USB devices here */
 	const char *(*store_spec)(struct host *h);           /* for pvb_store_open() */
 	struct pvb_store *(*store)(struct host *h);          /* open; NULL if it could not be */
 	void (*ctl_path)(struct host *h, char *buf, size_t len); /* pvbackd's control socket */
