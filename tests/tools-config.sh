@@ -106,6 +106,14 @@ plan 'c["pcidevs"][0]["bus"] == 3 and c["pcidevs"][0]["permissive"] and b["type.
 	"$pv; pci=['0000:03:00.1']; pci_permissive=1"
 plan 'c["usbctrls"][0]["type"] == "qusb" and c["usbdevs"][0]["type.hostdev"]["hostaddr"] == 7' \
 	"$pv; usbctrl=['type=qusb,version=2']; usbdev=['hostbus=1,hostaddr=7']"
+usb=$tmp/usb/sys/bus/usb/devices/1-1.2
+mkdir -p "$usb" && echo 1 >"$usb/busnum" && echo 9 >"$usb/devnum" && echo 46f4 >"$usb/idVendor" && echo 0001 >"$usb/idProduct"
+PVL_SYSROOT=$tmp/usb plan 'c["usbdevs"][0]["type.hostdev"]["hostaddr"] == 9 and c["usbdevs"][0]["port"] == 2' \
+	"$pv; usbdev=['46f4:0001,controller=0,port=2']"
+PVL_SYSROOT=$tmp/usb plan 'c["usbdevs"][0]["type.hostdev"]["hostaddr"] == 9' "$pv; usbdev=['1-1.2']"
+PVL_SYSROOT=$tmp/usb refuse 'USB device 1-1.3: there is none' "$pv; usbdev=['1-1.3']"
+refuse 'is no USB device' "$pv; usbdev=['nope']"
+refuse 'none is named' "$pv; usbdev=['controller=0,port=2']"
 plan 'c["channels"][0]["name"] == "x"' "$pv; channel=['connection=pty,name=x']"
 hvm='name="g"; type="hvm"'
 plan 'b["type.hvm"]["boot"] == "dc" and b["type.hvm"]["vga"]["kind"] == "std" and b["type.hvm"]["vnc"]["enable"] == "True"' \

@@ -303,6 +303,8 @@ int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uin
 	if (!rc)
 		rc = xen_console_places(cfg, text, err);
 	if (!rc)
+		rc = xen_usb_check_create(h, &dc, err);
+	if (!rc)
 		rc = xen_pci_check_create(h, cfg, &dc, err);
 	if (!rc)
 		rc = xen_bring_up(h, &dc, NULL, text, o, domid, err);

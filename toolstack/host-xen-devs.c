@@ -12,6 +12,7 @@
 #include <libxlutil.h>
 #include "diskspec.h"
 #include "host-xen.h"
+#include "usb.h"
 
 /* --- parts between commas ---------------------------------------------------------------------------- */
 
@@ -331,40 +332,40 @@ static int add_usbctrl(struct pvl *p, const struct xl_conf *conf, const char *sp
 	return each_part("usbctrl", spec, u, usbctrl_part, err);
 }
 
-static int usbdev_part(void *dev, const char *key, const char *value, struct pvb_error *err)
-{
-	libxl_device_usbdev *u = dev;
-	uint64_t n = 0;
-	int rc;
-
-	if (value && strcmp(key, "type") == 0)
-		return strcmp(value, "hostdev") ? pvb_err(err, -EINVAL, "type=%s is not hostdev", value) : 0;
-	rc = value ? set_number(key, value, 0, 255, &n, err) : unknown_part(key, err);
-	if (rc)
-		return rc;
-	if (strcmp(key, "hostbus") == 0)
-		u->u.hostdev.hostbus = (uint8_t)n;
-	else if (strcmp(key, "hostaddr") == 0)
-		u->u.hostdev.hostaddr = (uint8_t)n;
-	else if (strcmp(key, "controller") == 0)
-		u->ctrl = (int)n;
-	else if (strcmp(key, "port") == 0)
-		u->port = (int)n;
-	else
-		return unknown_part(key, err);
-	return 0;
-}
-
-static int add_usbdev(struct pvl *p, const struct xl_conf *conf, const char *spec, libxl_domain_config *dc,
+/* A name becomes the address that the device has now. */
+static int add_usbdev(struct pvl *p, const struct xl_conf *conf, const char *text, libxl_domain_config *dc,
 		      struct pvb_error *err)
 {
 	libxl_device_usbdev *u = GROW(dc, usbdev, libxl_device_usbdev);
+	struct usb_dev *d = NULL;
+	struct usb_spec spec;
+	struct usb_host usb;
+	int rc;
 
 	if (!u)
 		return pvb_err(err, -ENOMEM, "usbdev: out of memory");
 	libxl_device_usbdev_init(u);
 	libxl_device_usbdev_init_type(u, LIBXL_USBDEV_TYPE_HOSTDEV);
-	return each_part("usbdev", spec, u, usbdev_part, err);
+	rc = usb_spec_parse(&spec, &text, 1, err);
+	if (!rc && spec.bus < 0 && spec.vendor < 0 && !*spec.port_path)
+		rc = pvb_err(err, -EINVAL, "none is named");
+	if (!rc && spec.bus < 0 && (rc = usb_scan(&usb, p->dry_run ? getenv("PVL_SYSROOT") : NULL, err)) == 0) {
+		rc = usb_resolve(&usb, &spec, &d, err);
+		if (!rc) {
+			spec.bus = d->bus;
+			spec.addr = d->addr;
+		}
+		usb_free(&usb);
+	}
+	if (rc)
+		return pvb_err_prefix(err, rc, "usbdev");
+	u->u.hostdev.hostbus = (uint8_t)spec.bus;
+	u->u.hostdev.hostaddr = (uint8_t)spec.addr;
+	if (spec.ctrl >= 0)
+		u->ctrl = spec.ctrl;
+	if (spec.port >= 0)
+		u->port = spec.port;
+	return 0;
 }
 
 /* --- frame buffers, channels ------------------------------------------------------------------------- */

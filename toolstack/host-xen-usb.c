@@ -202,6 +202,31 @@ static int usb_attach(struct host *h, uint32_t domid, const struct usb_spec *spe
 	return rc;
 }
 
+int xen_usb_check_create(struct host *h, const libxl_domain_config *dc, struct pvb_error *err)
+{
+	struct usb_host usb;
+	int rc;
+
+	if (!dc->num_usbdevs)
+		return 0;
+	rc = scan(h, &usb, err);
+	if (rc)
+		return rc;
+	for (int i = 0; i < dc->num_usbdevs && !rc; i++) {
+		const struct usb_spec spec = { .bus = dc->usbdevs[i].u.hostdev.hostbus, .addr = dc->usbdevs[i].u.hostdev.hostaddr };
+		struct usb_dev *d = NULL;
+
+		rc = usb_resolve(&usb, &spec, &d, err);
+		if (!rc)
+			rc = usb_judge(&usb, d, -1, h->p->force, err);
+		for (int k = 0; k < i && !rc; k++)
+			if (dc->usbdevs[k].u.hostdev.hostbus == d->bus && dc->usbdevs[k].u.hostdev.hostaddr == d->addr)
+				rc = pvb_err(err, -EINVAL, "USB device %s is in usbdev=[] twice", d->name);
+	}
+	usb_free(&usb);
+	return rc;
+}
+
 /* What a detach means: a port of the guest, or a device of the host.  One that is unplugged is found by its address only. */
 static int find_dev(struct host *h, uint32_t domid, const struct usb_spec *spec, libxl_device_usbdev *dev, struct pvb_error *err)
 {
