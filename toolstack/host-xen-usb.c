@@ -209,6 +209,9 @@ int xen_usb_check_create(struct host *h, const libxl_domain_config *dc, struct p
 
 	if (!dc->num_usbdevs)
 		return 0;
+	/* libxl 4.17 adds a controller to its records then, but none to QEMU, and fails when the domain is built */
+	if (dc->c_info.type == LIBXL_DOMAIN_TYPE_HVM && !dc->num_usbctrls)
+		return pvb_err(err, -EINVAL, "usbdev=[] of an HVM guest needs a controller: usbctrl=[\"type=devicemodel\"]");
 	rc = scan(h, &usb, err);
 	if (rc)
 		return rc;
