@@ -23,7 +23,8 @@ static const struct lie lies[] = {
 	{ "a transmit status that is none", NBACK_TX_STATUS, "has status 7" },
 	{ "an extra info that was none", NBACK_TX_NULL, "without an extra info" },
 	{ "a transmit producer far ahead", NBACK_TX_JUMP, "transmit response producer" },
-	{ "a transmit producer one ahead", NBACK_TX_ONE, "transmit response producer" },
+	/* if more was in flight, what it leads to is a slot that nobody has written */
+	{ "a transmit producer one ahead", NBACK_TX_ONE, "transmit response " },
 	{ "a transmit producer behind", NBACK_TX_BACKWARDS, "transmit response producer" },
 	{ "another slot's id", NBACK_RX_ID, "receive response to id" },
 	{ "4097 bytes", NBACK_RX_SIZE, "received 4097 bytes at 0" },

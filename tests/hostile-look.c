@@ -403,13 +403,23 @@ static bool look_idle(char *why)
 
 static bool look_worker(bool first, char *why)
 {
+	uint64_t until = pvb_now_ms() + STAGE_WAIT_MS;
 	pid_t pid = liars_worker();
 	struct usage now;
 
 	if (pid == 0)
 		return wrong(why, "the liar has no worker");
-	usage(pid, first ? &worker_mark : &now);
-	return first || same(&now, &worker_mark) || differ(why, "the worker", &now, &worker_mark);
+	usage(pid, &now);
+	while (first && pvb_now_ms() < until) { /* what was needed to connect may still be on its way out */
+		worker_mark = now;
+		stage_nap();
+		usage(pid, &now);
+		if (now.fds == worker_mark.fds)
+			return true;
+	}
+	if (first)
+		return wrong(why, "the worker's descriptors come and go");
+	return same(&now, &worker_mark) || differ(why, "the worker", &now, &worker_mark);
 }
 
 static bool look_kill(int sig, char *why)
