@@ -246,10 +246,18 @@ static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bo
 {
 	libxl_asyncop_how how = xen_op(h);
 	int nr = 0, rc = can_suspend(h, domid, ": pvl resume lets it go on", err);
+	libxl_device_usbdev *usb;
 	libxl_device_pci *pci;
 
 	if (rc)
 		return rc;
+	usb = libxl_device_usbdev_list(h->ctx, domid, &nr);
+	if (usb)
+		libxl_device_usbdev_list_free(usb, nr);
+	if (usb && nr)
+		return pvb_err(err, -EBUSY, "domain %u has %d USB device%s of this host; detach first", domid, nr,
+			       nr == 1 ? "" : "s");
+	nr = 0;
 	pci = libxl_device_pci_list(h->ctx, domid, &nr);
 	if (pci)
 		libxl_device_pci_list_free(pci, nr);

@@ -83,20 +83,27 @@ int pace_begin(struct pace *p, int to, uint64_t mib, struct pvb_error *err)
 
 int pace_end(struct pace *p, bool whole, const volatile sig_atomic_t *stop, struct pvb_error *err)
 {
-	int status = 0;
+	int status = 0, rc = 0;
 
 	if (p->fd >= 0)
 		close(p->fd);
-	if (p->pid > 0 && !whole)
+	if (p->pid > 0 && (!whole || (stop && *stop)))
 		kill(p->pid, SIGKILL);
-	while (p->pid > 0 && waitpid(p->pid, &status, 0) < 0 && errno == EINTR)
+	while (p->pid > 0 && waitpid(p->pid, &status, 0) < 0) {
+		if (errno != EINTR) {
+			rc = -errno;
+			break;
+		}
 		if (stop && *stop)
 			kill(p->pid, SIGKILL);
+	}
 	*p = (struct pace){ -1, -1 };
 	if (!whole)
 		return 0;
 	if (stop && *stop)
 		return pvb_err(err, -EINTR, "stopped by a signal");
+	if (rc)
+		return pvb_err(err, rc, "what holds the bandwidth down is not to be found: %s", strerror(-rc));
 	if (WIFSIGNALED(status))
 		return pvb_err(err, -EIO, "what holds the bandwidth down died by signal %d", WTERMSIG(status));
 	return WEXITSTATUS(status) ? pvb_err(err, -WEXITSTATUS(status), "%s", strerror(WEXITSTATUS(status))) : 0;

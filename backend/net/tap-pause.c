@@ -68,6 +68,8 @@ void tap_pause(struct tap_pause *p, unsigned frames, size_t bytes, bool more)
 		return;
 	}
 	if (p->on && more) {
+		p->paid = true;
+		p->wait = 0;
 		learn(p, frames);
 		set(p, 1);
 		return;

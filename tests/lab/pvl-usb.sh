@@ -16,7 +16,9 @@ want 0 '' create -e /tmp/h2.cfg
 want 0 '' usbctrl-attach h2 type=devicemodel version=3 ports=4
 want 1 'is a hub' usbdev-attach h2 hostbus=1 hostaddr=1
 want 0 'would attach USB device 2-1' -N usbdev-attach h2 46f4:0001
-want 0 '"device": "2-1"' --json usbdev-attach h2 46f4:0001
+want 1 'has 4 ports, not 5' usbdev-attach h2 46f4:0001 controller=0 port=5
+want 0 '"device": "2-1"' --json usbdev-attach h2 46f4:0001 controller=0 port=1
+want 1 'has 1 USB device of this host; detach first' save h2 /run/h2.save
 want 1 'domain [0-9]+ has it already' usbdev-attach h2 2-1
 want 0 '"id": "46f4:0001"' --json usb-list h2
 check "xl sees the same" test "$(command xl usb-list h2)" = "$(pvl usb-list h2)"
