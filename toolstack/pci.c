@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "pci.h"
+#include "sysfs.h"
 
 #define PCI_COMMAND        0x04
 #define PCI_COMMAND_MASTER 0x04
@@ -52,31 +53,7 @@ void pci_name(uint32_t sbdf, char name[PCI_NAME])
 	snprintf(name, PCI_NAME, "%04x:%02x:%02x.%x", sbdf >> 16 & 0xffff, sbdf >> 8 & 0xff, sbdf >> 3 & 0x1f, sbdf & 7);
 }
 
-/* One file of a device: its first line, "" when it is not there. */
-static void read_line(const char *dir, const char *file, char *buf, size_t len)
-{
-	char path[512];
-	FILE *f;
-
-	buf[0] = '\0';
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	f = fopen(path, "re");
-	if (!f)
-		return;
-	if (!fgets(buf, (int)len, f))
-		buf[0] = '\0';
-	fclose(f);
-	buf[strcspn(buf, "\n")] = '\0';
-}
-
-static unsigned long read_number(const char *dir, const char *file)
-{
-	char buf[32];
-
-	read_line(dir, file, buf, sizeof(buf));
-	return strtoul(buf, NULL, 0);
-}
-
+/* The last part of where a link of a device points to, "" when there is none. */
 static void read_link_name(const char *dir, const char *file, char *buf, size_t len)
 {
 	char path[512], to[512];
@@ -181,14 +158,14 @@ static int read_device(const struct pci_host *pci, const char *name, struct pci_
 	d->path = realpath(dir, NULL);
 	if (!d->path)
 		return -errno;
-	d->class = (uint32_t)read_number(dir, "class");
-	d->vendor = (uint16_t)read_number(dir, "vendor");
-	d->device = (uint16_t)read_number(dir, "device");
-	d->irq = (unsigned)read_number(dir, "irq");
-	d->enabled = read_number(dir, "enable") > 0;
-	d->boot_vga = read_number(dir, "boot_vga") == 1;
+	d->class = (uint32_t)sysfs_number(dir, "class", 0);
+	d->vendor = (uint16_t)sysfs_number(dir, "vendor", 0);
+	d->device = (uint16_t)sysfs_number(dir, "device", 0);
+	d->irq = (unsigned)sysfs_number(dir, "irq", 0);
+	d->enabled = sysfs_number(dir, "enable", 0) > 0;
+	d->boot_vga = sysfs_number(dir, "boot_vga", 0) == 1;
 	read_link_name(dir, "driver", d->driver, sizeof(d->driver));
-	read_line(dir, "reset_method", d->reset, sizeof(d->reset));
+	sysfs_line(dir, "reset_method", d->reset, sizeof(d->reset));
 	snprintf(path, sizeof(path), "%s/reset", dir);
 	if (!*d->reset && access(path, F_OK) == 0)
 		snprintf(d->reset, sizeof(d->reset), "reset"); /* kernels before 5.15 do not say how */

@@ -9,39 +9,20 @@
 #include <string.h>
 #include "store.h"
 #include "pci.h"
+#include "sysfs.h"
 #include "usb.h"
 
 #define CLASS_HUB 9
 
 /* --- the host ---------------------------------------------------------------------------------------- */
 
-/* One file of a device: its first line, "" when it is not there. */
-static void read_line(const char *dir, const char *file, char *buf, size_t len)
+/* A text of the device's own, which terminals read. */
+static void read_text(const char *dir, const char *file, char *buf, size_t len)
 {
-	char path[512];
-	FILE *f;
-
-	buf[0] = '\0';
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	f = fopen(path, "re");
-	if (!f)
-		return;
-	if (!fgets(buf, (int)len, f))
-		buf[0] = '\0';
-	fclose(f);
-	buf[strcspn(buf, "\n")] = '\0';
-	/* devices write these texts, and terminals read them */
+	sysfs_line(dir, file, buf, len);
 	for (char *c = buf; *c; c++)
 		if (!isprint((unsigned char)*c))
 			*c = '?';
-}
-
-static unsigned long read_number(const char *dir, const char *file, int base)
-{
-	char buf[32];
-
-	read_line(dir, file, buf, sizeof(buf));
-	return strtoul(buf, NULL, base);
 }
 
 /* BUS-PORT[.PORT]..., no more and no less */
@@ -69,13 +50,13 @@ static int read_device(const struct usb_host *usb, const char *name, struct usb_
 		return -EINVAL;
 	snprintf(d->name, sizeof(d->name), "%.31s", name);
 	snprintf(dir, sizeof(dir), "%s/sys/bus/usb/devices/%s", usb->root, d->name);
-	d->bus = (uint8_t)read_number(dir, "busnum", 10);
-	d->addr = (uint8_t)read_number(dir, "devnum", 10);
-	d->vendor = (uint16_t)read_number(dir, "idVendor", 16);
-	d->product = (uint16_t)read_number(dir, "idProduct", 16);
-	d->hub = read_number(dir, "bDeviceClass", 16) == CLASS_HUB || name[0] == 'u';
-	read_line(dir, "serial", d->serial, sizeof(d->serial));
-	read_line(dir, "product", d->product_name, sizeof(d->product_name));
+	d->bus = (uint8_t)sysfs_number(dir, "busnum", 10);
+	d->addr = (uint8_t)sysfs_number(dir, "devnum", 10);
+	d->vendor = (uint16_t)sysfs_number(dir, "idVendor", 16);
+	d->product = (uint16_t)sysfs_number(dir, "idProduct", 16);
+	d->hub = sysfs_number(dir, "bDeviceClass", 16) == CLASS_HUB || name[0] == 'u';
+	read_text(dir, "serial", d->serial, sizeof(d->serial));
+	read_text(dir, "product", d->product_name, sizeof(d->product_name));
 	if (!d->bus || !d->addr)
 		return -ENODEV; /* it goes while we look */
 	d->path = realpath(dir, NULL);

@@ -65,8 +65,7 @@ static void readable(void *arg, uint32_t events)
 	for (i = 0; i < BATCH && rc && ARENA - used >= TAP_MAX_READ; i++) {
 		rc = tap_read(up->fd, up->arena + used, &f, &why);
 		if (rc < 0 && rc != -EINVAL) {
-			tap_pause_end(&up->pause);
-			pvb_source_events(up->src, 0); /* the TAP is gone */
+			tap_pause_stop(&up->pause); /* the TAP is gone */
 			break;
 		}
 		if (rc <= 0)
@@ -75,8 +74,7 @@ static void readable(void *arg, uint32_t events)
 		if (!forward(up, &f)) {
 			frame_copy(&up->held, &f, up->held_bytes);
 			up->is_held = true;
-			tap_pause_end(&up->pause);
-			pvb_source_events(up->src, 0);
+			tap_pause_stop(&up->pause);
 			break;
 		}
 	}

@@ -33,11 +33,17 @@ static void set(struct tap_pause *p, long ns)
 	timerfd_settime(p->fd, 0, &when, NULL);
 }
 
-void tap_pause_end(struct tap_pause *p)
+static void end(struct tap_pause *p)
 {
 	if (p->on)
 		set(p, 0);
 	p->on = false;
+}
+
+void tap_pause_stop(struct tap_pause *p)
+{
+	end(p);
+	pvb_source_events(p->tap, 0);
 }
 
 static void begin(struct tap_pause *p)
@@ -57,7 +63,7 @@ static void learn(struct tap_pause *p, unsigned frames)
 
 static void listen_again(struct tap_pause *p)
 {
-	tap_pause_end(p);
+	end(p);
 	pvb_source_events(p->tap, EPOLLIN);
 }
 

@@ -13,7 +13,7 @@
  * need no pause, and a TCP sender waits for them to be taken: after TAP_PAUSE_LARGE bytes there is none.
  *
  * Usage    the callback of the TAP's source is the timer's, too. At the end of each call: tap_pause() with what it has read.
- *          tap_pause_end() before the TAP's source is paused or told of events by anybody else.
+ *          tap_pause_stop() where nobody is to read for now; who listens again says so to the TAP's source.
  * Threads  the loop's.   Errors  -errno from tap_pause_open().   Logs  nothing.
  */
 #include <stdbool.h>
@@ -41,6 +41,6 @@ int tap_pause_open(struct tap_pause *p, struct pvb_loop *loop, struct pvb_source
 void tap_pause_close(struct tap_pause *p);
 /* more: there may be more to read right now. */
 void tap_pause(struct tap_pause *p, unsigned frames, size_t bytes, bool more);
-/* The TAP's source is as it was, not listened to if there was a pause. */
-void tap_pause_end(struct tap_pause *p);
+/* Neither the TAP nor the timer is listened to. */
+void tap_pause_stop(struct tap_pause *p);
 #endif

@@ -104,8 +104,7 @@ static void hold(struct queue *q, const struct frame *f)
 {
 	frame_copy(&q->held, f, q->held_bytes);
 	q->is_held = true;
-	tap_pause_end(&q->pause);
-	pvb_source_events(q->src, 0);
+	tap_pause_stop(&q->pause);
 }
 
 /* How many frames to read the next time: as many as there were, twice as many if there may have been more. */
@@ -138,8 +137,7 @@ static void readable(void *arg, uint32_t events)
 
 		rc = tap_read(q->fd, buf, &f, &why);
 		if (rc < 0 && rc != -EINVAL) {
-			tap_pause_end(&q->pause);
-			pvb_source_events(q->src, 0); /* until the guest connects again */
+			tap_pause_stop(&q->pause); /* until the guest connects again */
 			break;
 		}
 		tap->port.stats.rx_dropped_filter += rc < 0;
@@ -204,8 +202,7 @@ static void tap_xmit(struct port *p, struct frame **frames, unsigned nr)
 static void tap_stop(struct tap *tap)
 {
 	for (unsigned i = 0; i < tap->nr_queues; i++) {
-		tap_pause_end(&tap->queue[i].pause);
-		pvb_source_events(tap->queue[i].src, 0);
+		tap_pause_stop(&tap->queue[i].pause);
 		tap->queue[i].is_held = false;
 	}
 	tap_carrier(tap->queue[0].fd, false);
