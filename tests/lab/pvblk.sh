@@ -209,6 +209,18 @@ step_save() {
 	guest_again g && in_guest g fio_end && in_guest g facts && in_guest g sane
 }
 
+# Live, within this host; a PVH guest, as there is no shadow paging in the lab that a PV one would need.
+step_migrate() {
+	local old
+
+	need || return
+	old=$(guest_id g)
+	in_guest g fio 25 || return
+	xl migrate -s '' g 'xl migrate-receive' >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+	[ "${backs%% *}" != pvbackd ] || disk_gone "$old" || return
+	guest_again g && in_guest g fio_end && in_guest g facts && in_guest g sane
+}
+
 # Memory that can not be granted: what a file system has from the slab allocator.
 step_copied() {
 	local img

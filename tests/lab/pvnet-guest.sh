@@ -60,19 +60,23 @@ do_ping() { # ADDRESS COUNT [SIZE]
 	ping -c "$2" -W 5 -s "${3:-56}" "$1" | tail -n 2
 }
 
-# Fetching goes on in the background, through whatever happens; do_fetched says how it went.
+# Fetching goes on in the background, through whatever happens, one time after the other so that some of it is under way
+# whatever happens; do_fetched ends it and says how it went.
 do_fetching() { # ADDRESS
-	rm -f /tmp/fetch.rc
+	rm -f /tmp/fetch.rc /tmp/fetch.enough
 	base=$(bytes rx)
 	(
 		rc=0
-		(do_fetch "$1") >/tmp/fetch.text 2>&1 || rc=$?
+		while [ $rc = 0 ] && [ ! -e /tmp/fetch.enough ]; do
+			(do_fetch "$1") >/tmp/fetch.text 2>&1 || rc=$?
+		done
 		echo $rc >/tmp/fetch.rc
 	) </dev/null >/dev/null 2>&1 &
 	until_true 600 moved rx 1000000
 }
 
 do_fetched() {
+	touch /tmp/fetch.enough
 	until_true 1800 test -s /tmp/fetch.rc
 	is /tmp/fetch.rc 0 || { cat /tmp/fetch.text; exit 1; }
 }
