@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* From a frame to slots of the TX ring, and their answers looked up. */
+#include <linux/kmemleak.h>
 #include <linux/nospec.h>
 #include <linux/skbuff.h>
 #include <xen/events.h>
@@ -61,6 +62,14 @@ static void xdpf_lost(struct pvnet_tx_slot *s)
 	s->ref = 0;
 }
 
+/* For kmemleak.  What TCP sends is a clone that lies in the same object as the frame it is of. */
+static void skb_lost(struct sk_buff *skb)
+{
+	if (skb->fclone == SKB_FCLONE_CLONE)
+		skb = &container_of(skb, struct sk_buff_fclones, skb2)->skb1;
+	kmemleak_not_leak(skb);
+}
+
 /* False: the back end still uses the page.  Then the frame is never freed: the kernel keeps a reference to the page, but that
  * does not hold an object of the slab allocator, in which a frame may begin. */
 static bool slot_give(struct pvnet_tx *tx, struct pvnet_tx_slot *s, int budget)
@@ -80,6 +89,7 @@ static bool slot_give(struct pvnet_tx *tx, struct pvnet_tx_slot *s, int budget)
 		if (!ok) {
 			gnttab_end_foreign_access(s->ref, NULL);
 			s->ref = 0;
+			skb_lost(s->skb);
 		} else if (--pending_of(s->skb)->slots == 0) {
 			napi_consume_skb(s->skb, budget);
 		}
@@ -229,6 +239,8 @@ void pvnet_tx_drop(struct pvnet_queue *q)
 			xdp_return_frame(s->xdpf);
 		else if (held)
 			gnttab_end_foreign_access(s->ref, NULL);
+		if (held && s->kind == PVNET_GRANTED)
+			skb_lost(s->skb);
 		s->ref = 0;
 		if (s->kind == PVNET_GRANTED && !held && --pending_of(s->skb)->slots == 0)
 			dev_kfree_skb_any(s->skb);
