@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # lab-functions.sh owns what the comparisons on real Xen have in common: their options, and one run of the lab under icount.
-# Sourced with $peers and $seconds set to what they are by default, usage() defined, and $options if there are others.
+# Sourced with $peers and $seconds set to what they are by default, and usage() defined.
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(dirname "$here")
-dest="" options=${options:---seconds --dest --peers}
+dest="" modules="" options="--seconds --dest --peers --modules"
 while [ $# -gt 0 ]; do
 	case $1 in -h | --help) usage; exit 0 ;; esac
 	case " $options " in
@@ -19,14 +19,27 @@ while [ $# -gt 0 ]; do
 	esac
 done
 
+if [ -z "$modules" ]; then
+	modules=$top/build/modules/$(sed -n 's/^kernel=//p' "${PVBUS_CACHE:-$HOME/.cache/pvbus}/versions" 2>/dev/null || true)
+fi
+
+# module NAME: sets $files to the options of lab/run for a guest kernel module, where one of the peers needs it
+files=()
+module() {
+	# shellcheck disable=SC2154 # the caller has it
+	case " $peers " in *"+$1"*) ;; *) return 0 ;; esac
+	[ -e "$modules/$1.ko" ] || { echo "${0##*/}: $modules/$1.ko: no such file; ./run bench --lab makes it" >&2; exit 2; }
+	files+=(--file "$modules/$1.ko")
+}
+
 # measure LAB-OPTION...: $0.dom0 in dom0, with the seconds and the peers; sets $out to where its tables are; the run's status
 measure() {
 	local name=${0##*/} rc=0
 
 	log=$(mktemp)
 	trap 'rm -f "$log"' EXIT
-	# shellcheck disable=SC2086,SC2154 # the list is words; the caller has it
-	"$top/lab/run" --icount --with-fio --name "bench-${name#lab-}" "$@" ${dest:+--dest "$dest"} "$here/$name.dom0" \
+	# shellcheck disable=SC2086 # the list is words
+	"$top/lab/run" --icount --with-fio --name "bench-${name#lab-}" "${files[@]}" "$@" ${dest:+--dest "$dest"} "$here/$name.dom0" \
 		"$seconds" $peers 2>&1 | tee "$log" || rc=$?
 	out=$(sed -n 's/.*logs in //p' "$log" | tail -n 1)/out
 	rm -f "$log"
