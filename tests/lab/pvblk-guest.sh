@@ -161,19 +161,20 @@ do_polled() {
 	[ $responses -gt 4000 ] && [ $((events * 20)) -lt $responses ]
 }
 
-name_of() { ls "/sys/bus/xen/devices/vbd-$1/block" 2>/dev/null; }
-
-named() { [ -n "$(name_of "$1")" ]; }
+name_of() { ls "/sys/bus/xen/devices/vbd-$1/block" 2>/dev/null || true; }
 
 told() { dmesg | grep -c "vbd-$1: .*disk is disabled" || true; }
 
-# Reads and writes for a back end that lies.  WANTED: dead, alive, or fails (only the requests do)
+there_or_told() { [ -b "/dev/$(name_of "$1")" ] || [ "$(told "$1")" != 0 ]; }
+
+# Reads and writes for a back end that lies, unless it has lied when partitions were looked for: then the disk may be gone.
+# WANTED: dead, alive, or fails (only the requests do)
 do_lied() { # DEVID WANTED
-	until_true 300 named "$1"
+	until_true 300 there_or_told "$1"
 	lying=/dev/$(name_of "$1")
-	until_true 300 test -b "$lying"
 	rc=0
 	for i in 1 2 3 4 5 6 7 8; do
+		[ -b "$lying" ] || { rc=1; break; }
 		dd if=/dev/urandom of="$lying" bs=64k count=4 seek="$i" oflag=direct 2>/dev/null || rc=1
 		dd if="$lying" of=/dev/null bs=64k count=4 iflag=direct 2>/dev/null || rc=1
 	done

@@ -286,6 +286,23 @@ step_bounce() {
 	data_basic bounce "$img" && in_guest bounce verify && in_guest bounce sane && guest_destroy bounce
 }
 
+# Pages that stay granted and mapped, also those of a back end that comes back; and none where the parameter says so.
+step_persistent() {
+	local img node back=pvbackd
+
+	img=$(image persistent 32)
+	start persistent "$(disk pvbackd xvda rw "$img" '?queues=2&persistent=on')" || return
+	in_guest persistent facts >/tmp/facts && grep 'persistent=1' /tmp/facts && data_basic persistent "$img" || return
+	in_guest persistent verify && in_guest persistent fio 8 || return
+	node=/local/domain/0/backend/vbd/$(guest_id persistent)/51712
+	xenstore-write "$node/restarting" 1 "$node/state" 5 || return
+	wait_node "$node/state" 60 '[ "$value" = 4 ]' || { echo "it does not come back" >&2; return 1; }
+	in_guest persistent fio_end && in_guest persistent sane && guest_destroy persistent || return
+	start persistent "$(disk pvbackd xvda rw "$img" '?queues=2&persistent=on')" persistent=N || return
+	in_guest persistent facts >/tmp/facts && grep 'bounce=0.*persistent=0' /tmp/facts || return
+	data_basic persistent "$img" && in_guest persistent sane && guest_destroy persistent
+}
+
 # Polled queues, also when the back end comes back under them; on each fio that asks for it, the others as always.
 step_poll() {
 	local back
@@ -322,7 +339,7 @@ step_lies() {
 	in_guest lies sane "'I/O|disk is disabled|still in use'" && guest_destroy lies
 }
 
-[ $# -gt 0 ] || set -- data bounce readonly resize mounted copied rounds rmmod restart late scan save unbind poll
+[ $# -gt 0 ] || set -- data bounce persistent readonly resize mounted copied rounds rmmod restart late scan save unbind poll
 failures=()
 for step; do
 	t=$EPOCHREALTIME

@@ -162,6 +162,7 @@ SHOW(discard, "%d", dev->limits.discard);
 SHOW(secure_discard, "%d", dev->limits.secure);
 SHOW(write_zeroes, "%d", dev->limits.zeroes);
 SHOW(bounce, "%d", dev->bounce);
+SHOW(persistent, "%d", dev->persistent);
 SHOW(connected, "%d", !pvblk_dead(dev) && !test_bit(PVBLK_QUIESCED, &dev->flags));
 SHOW(responses, "%llu", sum(dev, offsetof(struct pvblk_ring, responses)));
 SHOW(copied, "%llu", sum(dev, offsetof(struct pvblk_ring, copied)));
@@ -180,6 +181,7 @@ static struct attribute *attrs[] = {
 	&dev_attr_secure_discard.attr,
 	&dev_attr_write_zeroes.attr,
 	&dev_attr_bounce.attr,
+	&dev_attr_persistent.attr,
 	&dev_attr_connected.attr,
 	&dev_attr_responses.attr,
 	&dev_attr_copied.attr,

@@ -52,6 +52,10 @@ bool pvblk_trusted = true;
 module_param_named(trusted, pvblk_trusted, bool, 0444);
 MODULE_PARM_DESC(trusted, "N: copy all data through pages that hold nothing else, for each disk (Y)");
 
+bool pvblk_persistent = true;
+module_param_named(persistent, pvblk_persistent, bool, 0444);
+MODULE_PARM_DESC(persistent, "N: no pages that stay granted for data, even where the back end keeps them mapped (Y)");
+
 #define TRIES_AT_ONCE 3u         /* of so many connections in a row the next is made at once, */
 #define TRY_PAUSE_MAX 32u        /* then after twice the time each, up to so many seconds */
 #define TRY_LASTS     (60 * HZ)  /* who lasted so long does not count */
@@ -332,7 +336,7 @@ static void announce(struct pvblk_dev *dev)
 	dev_info(&dev->xdev->dev, "%s: %llu sectors, %u queues (%u polled) of %u slots, %u pages a request%s%s%s%s\n",
 		 dev->name, dev->sectors, dev->nr_rings, dev->nr_poll, dev->tags.queue_depth, dev->max_segs,
 		 dev->flush_op ? "" : ", no flush", dev->limits.discard ? ", discard" : "",
-		 dev->readonly ? ", read-only" : "", dev->bounce ? ", bounced" : "");
+		 dev->readonly ? ", read-only" : "", dev->persistent ? ", persistent grants" : dev->bounce ? ", bounced" : "");
 }
 
 /* Is the disk open?  From here on nobody may open it. */

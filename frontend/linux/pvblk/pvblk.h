@@ -37,7 +37,7 @@
 #define PVBLK_IDLE_REFS     1024u  /* and keep when nothing is */
 #define PVBLK_REF_BATCH     64u
 #define PVBLK_INDIRECT      64u    /* indirect requests of a ring under way at a time */
-#define PVBLK_BOUNCE_PAGES  512u   /* of a ring, when the back end is not trusted */
+#define PVBLK_BOUNCE_PAGES  512u   /* of a ring, when all data goes through them */
 #define PVBLK_COPY_PAGES    16u    /* and when it is: for memory that can not be granted */
 
 #define PVBLK_DISCARD_ZERO  2u     /* flag of a discard request, see pvbus-block(7) */
@@ -147,7 +147,8 @@ struct pvblk_dev {
 
 	unsigned int nr_rings, max_rings, order, max_segs;
 	u16 handle;                     /* of the disk, in each request */
-	bool bounce, readonly, cdrom, removable;
+	bool bounce;                    /* all data goes through pages of our own: not trusted, or persistent */
+	bool persistent, readonly, cdrom, removable;
 	bool zeroes;                    /* both sides write zeroes on request */
 	u8 flush_op;                    /* 0: none */
 	u64 sectors;
@@ -175,7 +176,7 @@ static inline bool pvblk_dead(const struct pvblk_dev *dev)
 /* main.c */
 extern unsigned int pvblk_poll_queues, pvblk_max_order, pvblk_max_segs;
 extern unsigned int pvblk_ask_after, pvblk_fail_after;
-extern bool pvblk_trusted;
+extern bool pvblk_trusted, pvblk_persistent;
 void pvblk_kick_work(struct pvblk_dev *dev);
 void pvblk_kick_disk(struct pvblk_dev *dev);
 void pvblk_dev_put(struct pvblk_dev *dev);
