@@ -200,7 +200,7 @@ static int publish_keys(void *arg, struct xenbus_transaction t)
 	rc = xenbus_printf(t, dir, "protocol", "%s", XEN_IO_PROTO_ABI_NATIVE);
 	if (!rc && dev->order > 0)
 		rc = xenbus_printf(t, dir, "ring-page-order", "%u", dev->order);
-	if (!rc && dev->persistent)
+	if (!rc && pvblk_persistent) /* the back end may say whether it does it too only when it is connected */
 		rc = xenbus_printf(t, dir, "feature-persistent", "1");
 	if (!rc && dev->zeroes)
 		rc = xenbus_printf(t, dir, "feature-write-zeroes", "1");
@@ -245,7 +245,6 @@ int pvblk_setup(struct pvblk_dev *dev)
 	if (!dev->disk)
 		dev->nr_poll = min(pvblk_poll_queues, dev->nr_rings - 1);
 	dev->zeroes = xenbus_read_unsigned(dev->otherend, "feature-write-zeroes", 0);
-	dev->persistent = pvblk_persistent && xenbus_read_unsigned(dev->otherend, "feature-persistent", 0);
 	dev->order = min(xenbus_read_unsigned(dev->otherend, "max-ring-page-order", 0), pvblk_max_order);
 	/* pages of a ring lie side by side, which a guest that runs for long may not have */
 	while ((rc = make_rings(dev)) == -ENOMEM && dev->order > 0) {
@@ -309,6 +308,7 @@ int pvblk_properties(struct pvblk_dev *dev)
 		l->discard_granularity = l->physical_block;
 	l->discard_alignment = xenbus_read_unsigned(back, "discard-alignment", 0) % l->discard_granularity;
 
+	dev->persistent = pvblk_persistent && xenbus_read_unsigned(back, "feature-persistent", 0);
 	/* the toolstack's word, not the back end's: it stands in our directory */
 	dev->bounce = dev->persistent || !pvblk_trusted || !xenbus_read_unsigned(dev->xdev->nodename, "trusted", 1);
 	return 0;
