@@ -74,7 +74,8 @@ static int indirect_make(struct pvblk_dev *dev, struct pvblk_ring *r)
 		ind = kzalloc(sizeof(*ind), PVB_GFP);
 		if (!ind)
 			return i ? 0 : -ENOMEM;
-		rc = pvb_page_make(dev->xdev, &ind->table, true);
+		/* xen-blkback maps this, too, to stay, and for writing */
+		rc = pvb_page_make(dev->xdev, &ind->table, !dev->persistent);
 		if (rc) {
 			kfree(ind);
 			return i ? 0 : rc;
