@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# pvl bench report: the table has medians and ratios, the page stands alone and shows names as they are, --against says what
+# pvl bench report: the table has medians and ratios, the page stands alone and shows names as they are, so does a picture, --against says what
 # has become worse, and what is no file of results is refused with one line.
 set -u
 builddir=${abs_top_builddir:-$(cd "$(dirname "$0")/.." && pwd)/build/main}
@@ -44,6 +44,21 @@ want 0 . report a.json --html page.html
 [ "$(grep -c '<svg' page.html)" = 2 ] || { echo "FAIL: $(grep -c '<svg' page.html) plots, not 2"; : >failed; }
 ! grep -qE '<script|src=|href=|url\(' page.html || { echo "FAIL: the page wants something else"; : >failed; }
 ! grep -qE '<b>|<1>' page.html && grep -q 'peer&lt;1&gt;' page.html || { echo "FAIL: a name is taken for HTML"; : >failed; }
+
+# one picture of all cells: bars while figures are near to each other, dots on a logarithmic scale when they are not
+want 0 . report a.json --svg near.svg
+sed 's/400, 600/4, 6/' a.json >far.json
+want 0 . report far.json --svg far.svg
+for picture in near far; do
+	! command -v python3 >/dev/null || python3 -c 'import sys, xml.dom.minidom as x; x.parse(sys.argv[1])' $picture.svg || { echo "FAIL: $picture.svg is no XML"; : >failed; }
+done
+[ "$(grep -c '<rect class' near.svg) $(grep -c '<circle' near.svg)" = "4 0" ] || { echo "FAIL: bars: $(cat near.svg)"; : >failed; }
+[ "$(grep -c '<rect class' far.svg) $(grep -c '<circle' far.svg)" = "0 4" ] || { echo "FAIL: dots: $(cat far.svg)"; : >failed; }
+want 0 '^trip$' report a.json --only trip --svg one.svg
+! grep -q '^disk' out && [ "$(grep -c '<rect class' one.svg)" = 2 ] || { echo "FAIL: --only shows more"; cat out; : >failed; }
+want 0 'peer<1> +any' report a.json --only 'disk; peer*'
+want 1 'a.json: no row or cell is named "none"' report a.json --only none
+want 2 '--svg is a picture of one file' report a.json far.json --svg two.svg
 
 # a tenth fewer is within the spread of these, half is not; longer is worse
 sed 's/900, 1000, 1100, 1010, 990/980, 960, 970/' a.json >slight.json

@@ -10,7 +10,7 @@
  *   benchfloor.c   what the machine itself can: cache line, eventfd, ring, io_uring
  *   benchpeer.c    what others can, by programs of theirs
  *   benchscale.c   many devices
- *   benchshow.c    results on a terminal; benchhtml.c as a page
+ *   benchshow.c    results on a terminal; benchhtml.c as a page; benchplot.c as a picture, also of the page
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +25,17 @@ struct pvl;
 void bench_show(FILE *to, const struct benchfile *f);
 /* What has changed since; how many rows are worse. */
 size_t bench_show_changes(FILE *to, const struct benchfile *now, const struct benchfile *before, double percent);
+/* The rows that are named like this stay; how many.  What is left out stays in f->root. */
+size_t bench_choose(struct benchfile *f, const char *pattern);
+/* A cell's rows that have the unit of its first, as SVG; BENCH_PLOT_STYLE is where its colours come from. */
+void bench_plot(FILE *to, const struct benchfile *f, const struct bench_row *first);
+#define BENCH_PLOT_STYLE \
+	"svg text{fill:var(--fg)}svg .l{text-anchor:end}svg .m{text-anchor:middle;font-size:10px}svg .h{font-weight:bold}\n" \
+	".ours{fill:var(--ours)}.peer{fill:var(--peer)}.floor{fill:var(--floor)}.w{stroke:var(--fg);fill:none}\n" \
+	".g{stroke:var(--fg);stroke-opacity:.2;fill:none}\n"
+void bench_text(FILE *to, const char *s); /* as HTML and XML want it */
+/* All cells as one picture. */
+int bench_svg(const char *path, const struct benchfile *f, struct pvb_error *err);
 /* One page with everything in it. */
 int bench_html(const char *path, const struct benchfile *files, const char *const *names, size_t nr, struct pvb_error *err);
 
@@ -53,6 +64,8 @@ struct bench_mode {
 };
 
 int bench_run(struct pvl *p, const char *out);
+/* Has the row, or its cell, this name?  pattern NULL: any has. */
+bool bench_named(const char *pattern, const char *cell, const char *subject, const char *mode);
 /* Is this row asked for? With --list it is printed, and not. */
 bool bench_wanted(const struct bench *b, const char *cell, const char *subject, const char *mode);
 const char *bench_pinning(const struct bench *b, const struct bench_mode *m);

@@ -1,25 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Results as one HTML page: styles and plots (SVG) are in it, nothing is fetched, no script runs. */
+/* Results as one HTML page: styles and plots (benchplot.c) are in it, nothing is fetched, no script runs. */
 #include <errno.h>
 #include <string.h>
 #include "bench.h"
 
-#define PLOT 460.0           /* units of the drawing that the longest bar takes */
-#define LEFT 300
-#define STEP 22
-
-static void text(FILE *to, const char *s)
-{
-	for (; *s; s++)
-		switch (*s) {
-		case '<': fputs("&lt;", to); break;
-		case '>': fputs("&gt;", to); break;
-		case '&': fputs("&amp;", to); break;
-		case '"': fputs("&quot;", to); break;
-		default:
-			fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, to);
-		}
-}
+#define text bench_text
 
 static void fields(FILE *to, const char *title, struct json_object *obj)
 {
@@ -36,45 +21,9 @@ static void fields(FILE *to, const char *title, struct json_object *obj)
 	fputs("</table>\n", to);
 }
 
-static void bar(FILE *to, const struct bench_row *r, unsigned y, double scale)
-{
-	char number[32];
-
-	bench_number(number, sizeof(number), r->median);
-	fprintf(to, "<text x=\"%d\" y=\"%u\" class=\"l\">", LEFT - 8, y + 13);
-	text(to, r->subject);
-	fputs(", ", to);
-	text(to, r->mode);
-	fprintf(to, "</text><rect class=\"%s\" x=\"%d\" y=\"%u\" width=\"%.1f\" height=\"14\"/>", r->kind, LEFT, y + 2,
-		r->median * scale);
-	fprintf(to, "<path class=\"w\" d=\"M%.1f %uH%.1fM%.1f %uv8M%.1f %uv8\"/>", LEFT + r->min * scale, y + 9,
-		LEFT + r->max * scale, LEFT + r->min * scale, y + 5, LEFT + r->max * scale, y + 5);
-	fprintf(to, "<text x=\"%.1f\" y=\"%u\">%s</text>\n", LEFT + r->max * scale + 6, y + 13, number);
-}
-
 static bool in_cell(const struct bench_row *r, const struct bench_row *of)
 {
 	return strcmp(r->cell, of->cell) == 0;
-}
-
-/* All rows of a cell that have the unit of its first. */
-static void plot(FILE *to, const struct benchfile *f, const struct bench_row *first)
-{
-	double most = 0;
-	unsigned nr = 0, y = 0;
-
-	for (const struct bench_row *r = first; r < f->rows + f->nr; r++)
-		if (in_cell(r, first) && strcmp(r->unit, first->unit) == 0) {
-			nr++;
-			most = r->max > most ? r->max : most;
-		}
-	fprintf(to, "<svg viewBox=\"0 0 860 %u\" role=\"img\">\n", nr * STEP + 4);
-	for (const struct bench_row *r = first; r < f->rows + f->nr; r++)
-		if (in_cell(r, first) && strcmp(r->unit, first->unit) == 0) {
-			bar(to, r, y, most > 0 ? PLOT / most : 0);
-			y += STEP;
-		}
-	fputs("</svg>\n", to);
 }
 
 static void counters(FILE *to, const struct bench_row *r)
@@ -123,7 +72,7 @@ static void cell(FILE *to, const struct benchfile *f, const struct bench_row *fi
 	fputs("<h3>", to);
 	text(to, first->cell);
 	fprintf(to, "</h3>\n<p>%s is better</p>\n", first->more_is_better ? "more" : "less");
-	plot(to, f, first);
+	bench_plot(to, f, first);
 	fputs("<details><summary>figures</summary><table><tr><th>subject<th>mode<th>median<th>min..max<th>MAD<th>samples"
 	      "<th>times as good as<th>per operation</tr>\n", to);
 	for (const struct bench_row *r = first; r < f->rows + f->nr; r++)
@@ -184,13 +133,12 @@ int bench_html(const char *path, const struct benchfile *files, const char *cons
 	      ":root{color-scheme:light dark;--fg:#222;--bg:#fff;--ours:#2166ac;--peer:#b2622a;--floor:#999}\n"
 	      "@media(prefers-color-scheme:dark){:root{--fg:#ddd;--bg:#1a1a1a;--ours:#6aaed6;--peer:#e08f57;--floor:#777}}\n"
 	      "body{font:15px/1.4 sans-serif;max-width:64em;margin:2em auto;padding:0 1em;color:var(--fg);background:var(--bg)}\n"
-	      "svg{width:100%;height:auto;font-size:12px}svg text{fill:var(--fg)}svg .l{text-anchor:end}\n"
-	      ".ours{fill:var(--ours)}.peer{fill:var(--peer)}.floor{fill:var(--floor)}.w{stroke:var(--fg);fill:none}\n"
+	      "svg{width:100%;height:auto;font-size:12px}\n" BENCH_PLOT_STYLE
 	      "table{border-collapse:collapse;font-size:13px}th,td{text-align:left;vertical-align:top;padding:1px 8px}\n"
 	      "caption{text-align:left;font-weight:bold}.n{text-align:right;white-space:nowrap}.f{display:flex;flex-wrap:wrap;gap:2em}\n"
 	      "h3{margin-bottom:0}p{margin:.2em 0}</style></head><body>\n<h1>pvbus: benchmark</h1>\n"
-	      "<p>Bars are medians, thin lines go from the least to the most of all samples. What each figure says, and what not: "
-	      "pvbus-bench(7).</p>\n", to);
+	      "<p>Bars are medians; where figures are far apart, dots on a logarithmic scale are. Thin lines go from the least to the most "
+	      "of all samples. What each figure says, and what not: pvbus-bench(7).</p>\n", to);
 	for (size_t i = 0; i < nr; i++)
 		one_file(to, &files[i], names[i]);
 	fputs("</body></html>\n", to);

@@ -18,18 +18,21 @@
 
 /* --- rows --------------------------------------------------------------------------------------------- */
 
+bool bench_named(const char *pattern, const char *cell, const char *subject, const char *mode)
+{
+	char name[620]; /* three texts of a file may have 200 each */
+
+	snprintf(name, sizeof(name), "%s; %s; %s", cell, subject, mode);
+	return !pattern || fnmatch(pattern, name, 0) == 0 || fnmatch(pattern, cell, 0) == 0;
+}
+
 bool bench_wanted(const struct bench *b, const char *cell, const char *subject, const char *mode)
 {
-	char name[400];
-
-	if (proc_stopped())
-		return false;
-	snprintf(name, sizeof(name), "%s; %s; %s", cell, subject, mode);
-	if (b->only && fnmatch(b->only, name, 0) != 0 && fnmatch(b->only, cell, 0) != 0)
+	if (proc_stopped() || !bench_named(b->only, cell, subject, mode))
 		return false;
 	if (!b->list)
 		return true;
-	puts(name);
+	printf("%s; %s; %s\n", cell, subject, mode);
 	return false;
 }
 

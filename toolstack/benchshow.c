@@ -5,6 +5,16 @@
 #include "bench.h"
 #include "output.h"
 
+size_t bench_choose(struct benchfile *f, const char *pattern)
+{
+	size_t nr = 0;
+
+	for (size_t i = 0; i < f->nr; i++)
+		if (bench_named(pattern, f->rows[i].cell, f->rows[i].subject, f->rows[i].mode))
+			f->rows[nr++] = f->rows[i];
+	return f->nr = nr;
+}
+
 static const char *text_of(struct json_object *obj, const char *key)
 {
 	struct json_object *v;

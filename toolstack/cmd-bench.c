@@ -42,7 +42,8 @@ static int compare(struct pvl *p, const struct benchfile *now, const char *with,
 
 static int report(struct pvl *p)
 {
-	const char *html = pvl_opt_arg(p, "html"), *with = pvl_opt_arg(p, "against");
+	const char *html = pvl_opt_arg(p, "html"), *with = pvl_opt_arg(p, "against"), *svg = pvl_opt_arg(p, "svg");
+	const char *only = pvl_opt_arg(p, "only");
 	struct benchfile files[MAX_FILES];
 	int nr = p->argc - 1, i = 0, rc;
 	struct pvb_error err = { 0 };
@@ -52,6 +53,8 @@ static int report(struct pvl *p)
 		return pvl_usage(p, "report takes 1 to %d files", MAX_FILES);
 	if (with && nr != 1)
 		return pvl_usage(p, "--against compares one file, these are %d", nr);
+	if (svg && nr != 1)
+		return pvl_usage(p, "--svg is a picture of one file, these are %d", nr);
 	rc = tolerance(p, &percent);
 	for (; i < nr && !rc; i++)
 		if (benchfile_read(p->argv[i + 1], &files[i], &err)) {
@@ -59,6 +62,9 @@ static int report(struct pvl *p)
 			break;
 		}
 	nr = i;
+	for (i = 0; i < nr && !rc && only; i++)
+		if (bench_choose(&files[i], only) == 0)
+			rc = pvl_failf(p, "%s: no row or cell is named \"%s\"", p->argv[i + 1], only);
 	for (i = 0; i < nr && !rc; i++) {
 		if (p->json) {
 			rc = out_json(files[i].root) ? PVL_FAIL : PVL_OK;
@@ -70,6 +76,8 @@ static int report(struct pvl *p)
 	}
 	if (!rc && html && bench_html(html, files, (const char *const *)p->argv + 1, (size_t)nr, &err))
 		rc = pvl_fail(p, &err);
+	if (!rc && svg && bench_svg(svg, &files[0], &err))
+		rc = pvl_fail(p, &err);
 	if (!rc && with)
 		rc = compare(p, &files[0], with, percent);
 	for (i = 0; i < nr; i++)
@@ -79,8 +87,8 @@ static int report(struct pvl *p)
 
 int cmd_bench(struct pvl *p)
 {
-	static const char *const of_run[] = { "quick", "only", "list", "realtime", "out", NULL };
-	static const char *const of_report[] = { "html", "against", "tolerance", NULL };
+	static const char *const of_run[] = { "quick", "list", "realtime", "out", NULL };
+	static const char *const of_report[] = { "html", "svg", "against", "tolerance", NULL };
 	bool run = strcmp(p->argv[0], "run") == 0;
 
 	if (!run && strcmp(p->argv[0], "report") != 0)

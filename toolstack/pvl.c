@@ -176,11 +176,12 @@ static const struct opt backend_opts[] = {
 };
 static const struct opt bench_opts[] = {
 	{ "quick", 0, NULL, "run: fewer and shorter samples" },
-	{ "only", 0, "PATTERN", "run: rows or cells named like this" },
+	{ "only", 0, "PATTERN", "rows or cells named like this" },
 	{ "list", 0, NULL, "run: print the names of all rows, measure nothing" },
 	{ "realtime", 0, NULL, "run: nobody else gets these processors meanwhile" },
 	{ "out", 0, "FILE", "run: write the results there (bench.json)" },
 	{ "html", 0, "FILE", "report: write a page with plots" },
+	{ "svg", 0, "FILE", "report: write a picture" },
 	{ "against", 0, "FILE", "report: compare with this earlier run; exit status 1 if something has become worse" },
 	{ "tolerance", 0, "PERCENT", "report: changes up to this do not count (5)" },
 	{ 0 }
