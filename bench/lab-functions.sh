@@ -6,7 +6,7 @@
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(dirname "$here")
-dest="" modules="" options="--seconds --dest --peers --modules"
+dest="" modules="" results="" options="--seconds --dest --peers --modules --results"
 while [ $# -gt 0 ]; do
 	case $1 in -h | --help) usage; exit 0 ;; esac
 	case " $options " in
@@ -45,4 +45,46 @@ measure() {
 	rm -f "$log"
 	echo
 	return $rc
+}
+
+# results_file DIR/FILE...: --results, from tables of them, one a subject: cell, figure, unit (or MB/s of so many IOPS). By
+# the file's name: SUBJECT.tsv, or KIND-disk-SUBJECT.tsv and KIND-nic-SUBJECT.tsv.  Its format is in pvbus-bench(7).
+results_file() {
+	local version kernel xen
+
+	[ -n "$results" ] || return 0
+	version=$(sed -n 's/^AC_INIT(\[pvbus\], \[\([^]]*\)\].*/\1/p' "$top/configure.ac")
+	kernel=$(sed -n 's/^kernel=//p' "${PVBUS_CACHE:-$HOME/.cache/pvbus}/versions")
+	xen=$(sed -n 's/^xen=//p' "${PVBUS_CACHE:-$HOME/.cache/pvbus}/versions")
+	awk -F'\t' -v when="$(date -u -r "$1" +%Y-%m-%dT%H:%M:%SZ)" -v version="$version" -v kernel="$kernel" -v xen="$xen" -v seconds="$seconds" \
+		-v comparison="${0##*/}" '
+		function text(s) { gsub(/["\\]/, "?", s); return "\"" s "\"" }
+		BEGIN {
+			split("ide=emulated IDE;ahci=emulated AHCI;e1000=emulated e1000;rtl8139=emulated RTL8139;qdisk=QEMU qdisk;" \
+				"blkback=xen-blkback;netback=xen-netback;pvbackd-nic=pvbackd;pvbackd-nic+pvnet=pvbackd, pvnet;" \
+				"pvbackd+pvblk=pvbackd, pvblk;ours+pvblk=pvbackd, pvblk;ours+pvnet=pvbackd, pvnet;ours=pvbackd;ours-bridge=pvbackd, bridge", names, ";")
+			for (i in names) { eq = index(names[i], "="); name[substr(names[i], 1, eq - 1)] = substr(names[i], eq + 1) }
+			printf "{ \"format\": \"pvbus-bench\", \"version\": 1, \"when\": %s,\n", text(when)
+			printf "  \"machine\": { \"cpu\": \"QEMU, icount: 2 ns of virtual time an instruction\", \"cpus\": 1, \"kernel\": %s, \"load\": \"-\" },\n", text(kernel)
+			printf "  \"versions\": { \"pvbus\": %s, \"xen\": %s }, \"settings\": { \"comparison\": %s, \"sample_ms\": %d }, \"missing\": [],\n", \
+				text(version), text(xen), text(comparison), seconds * 1000
+			printf "  \"rows\": ["
+		}
+		FNR == 1 {
+			subject = FILENAME; sub(/.*\//, "", subject); sub(/\.tsv$/, "", subject)
+			kind = "PV guest: "
+			if (subject ~ /^hvm-/) kind = "HVM guest: "
+			sub(/^(hvm|pv)-(disk|nic)-/, "", subject)
+			if (subject in name) subject = name[subject]
+			else if (subject ~ /^ours-/) subject = "pvbackd, " substr(subject, 6)
+		}
+		$2 > 0 {
+			disk = $3 ~ /^[0-9.]*$/
+			printf "%s\n    { \"cell\": %s, \"subject\": %s, \"kind\": \"%s\", \"unit\": %s, \"better\": \"%s\", ", sep, text(kind $1), \
+				text(subject), subject ~ /^pvbackd/ ? "ours" : "peer", text(disk ? "IOPS" : $3), $3 == "us" ? "less" : "more"
+			printf "\"mode\": \"virtual time\", \"pinning\": \"\", \"samples\": [ %s ], \"disturbed\": 0, \"counters\": {%s} }", $2, \
+				disk ? sprintf(" \"thousand instructions\": %.0f ", 500000 / $2) : ""
+			sep = ","
+		}
+		END { print "\n  ] }" }' "$@" >"$results"
 }
