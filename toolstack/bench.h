@@ -99,7 +99,8 @@ int proc_run(const char *const *args, const char *log, int timeout_ms, struct pv
 void proc_attend(void);      /* we look at what real-time programs do when they say so, not when they are over */
 void proc_place(pid_t pid, int cpu, bool realtime); /* also of ourselves (0) */
 uint64_t proc_cpu_ns(pid_t pid);
-uint64_t proc_switches(pid_t pid);  /* times it went to sleep */
+uint64_t proc_switches(pid_t pid);  /* times its first thread went to sleep */
+uint64_t proc_all_switches(pid_t pid); /* times any of its threads did */
 /* The last line of a log. */
 void proc_last_words(const char *log, char *buf, size_t len);
 

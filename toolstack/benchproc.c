@@ -3,6 +3,7 @@
 #include "config.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -183,20 +184,41 @@ uint64_t proc_cpu_ns(pid_t pid)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-uint64_t proc_switches(pid_t pid)
+static uint64_t switches_of(const char *path)
 {
 	unsigned long long n = 0;
-	char path[64], line[128];
-	FILE *f;
+	char line[128];
+	FILE *f = fopen(path, "re");
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f))
 		if (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1)
 			break;
 	if (f)
 		fclose(f);
 	return n;
+}
+
+uint64_t proc_switches(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	return switches_of(path);
+}
+
+uint64_t proc_all_switches(pid_t pid)
+{
+	uint64_t sum = 0;
+	char path[64];
+	glob_t found;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/*/status", (int)pid);
+	if (glob(path, 0, NULL, &found))
+		return 0;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		sum += switches_of(found.gl_pathv[i]);
+	globfree(&found);
+	return sum;
 }
 
 void proc_last_words(const char *log, char *buf, size_t len)

@@ -14,7 +14,7 @@
 
 #define PER_GUEST 10         /* disks; a worker serves a guest */
 #define MAX_GUESTS 100
-#define FAIR_GUESTS 10
+#define FAIR_GUESTS 10       /* of a hundred the sum was twice that of ten: their loads can not all have been at the same time */
 #define MODE "sleeping, any CPU"
 #define IDLE_S 5
 #define SETTLE_S 20
@@ -79,7 +79,7 @@ static double all_switches(pid_t backd)
 	double sum = 0;
 
 	for (unsigned i = 0; i < nr; i++)
-		sum += (double)proc_switches(pids[i]);
+		sum += (double)proc_all_switches(pids[i]);
 	return sum;
 }
 
@@ -226,13 +226,27 @@ static int devices(struct bench *b, unsigned nr, struct pvb_error *err)
 	return rc;
 }
 
-/* Guests with the same load at the same time: what the last has beside the first. */
+/* What a guest's load says it got. */
+static double iops_of(struct proc *guest)
+{
+	struct json_object *obj, *side, *n;
+	char line[4096];
+	double v;
+
+	obj = fgets(line, sizeof(line), guest->out) ? json_tokener_parse(line) : NULL;
+	v = obj && json_object_object_get_ex(obj, "read", &side) && json_object_object_get_ex(side, "iops", &n) ?
+		    json_object_get_double(n) : 0;
+	json_object_put(obj);
+	return v;
+}
+
+/* Guests with the same load at the same time: what the last has beside the first, and Jain's index, (sum)^2 / (n * sum of squares). */
 static int fairness(struct bench *b, struct pvb_error *err)
 {
-	double least = 0, most = 0, sum = 0, v;
-	struct json_object *obj, *side, *n, *counters;
+	const char *load = b->quick ? "op=randread qd=8 time=1" : "op=randread qd=8 ramp=1 time=3";
+	double least = 0, most = 0, sum = 0, squares = 0, v;
+	struct json_object *counters;
 	struct herd *h;
-	char line[4096];
 	int rc;
 
 	if (!bench_wanted(b, "scale 10 guests: the least served", "pvbus", MODE))
@@ -242,19 +256,18 @@ static int fairness(struct bench *b, struct pvb_error *err)
 		return pvb_err(err, -ENOMEM, "out of memory");
 	rc = herd_start(h, b, FAIR_GUESTS, 1, err);
 	for (unsigned g = 0; g < h->nr && rc == 0; g++)
-		rc = start_guest(h, g, b->quick ? "op=randread qd=8 time=1" : "op=randread qd=8 ramp=1 time=3", err);
+		rc = start_guest(h, g, load, err);
 	for (unsigned g = 0; g < h->nr && rc == 0; g++) {
-		obj = fgets(line, sizeof(line), h->guest[g].out) ? json_tokener_parse(line) : NULL;
-		v = obj && json_object_object_get_ex(obj, "read", &side) && json_object_object_get_ex(side, "iops", &n) ?
-			    json_object_get_double(n) : 0;
-		json_object_put(obj);
+		v = iops_of(&h->guest[g]);
 		least = g == 0 || v < least ? v : least;
 		most = v > most ? v : most;
 		sum += v;
+		squares += v * v;
 	}
 	if (rc == 0 && most > 0) {
 		counters = out_obj();
 		bench_count_of(counters, "IOPS of all", sum);
+		bench_count_of(counters, "Jain's index", sum * sum / (FAIR_GUESTS * squares));
 		v = least / most;
 		add(b, "scale 10 guests: the least served", "of the most served", "more", &v, 1, counters);
 	}
