@@ -296,6 +296,15 @@ static int read_key(struct pvb_store *st, pvb_txn t, const char *dir, const stru
 
 #define FEW_KEYS 4 /* not worth a look at what is there */
 
+static unsigned wanted(unsigned nr, uint64_t which)
+{
+	unsigned n = nr > 64 ? nr - 64 : 0;
+
+	for (unsigned i = 0; i < nr && i < 64; i++)
+		n += which >> i & 1;
+	return n;
+}
+
 static bool is_listed(char **names, unsigned nr, const char *name)
 {
 	for (unsigned i = 0; i < nr; i++)
@@ -310,7 +319,7 @@ int pvb_nodes_read_some(struct pvb_store *st, pvb_txn t, const char *dir, const 
 {
 	char **names = NULL;
 	unsigned i, nr_names = 0;
-	bool all = nr <= FEW_KEYS;
+	bool all = wanted(nr, which) <= FEW_KEYS;
 	int rc = all ? 0 : pvb_store_list(st, t, dir, &names, &nr_names);
 
 	all = all || (rc < 0 && rc != -ENOENT); /* a directory that may not be read can have keys that may */

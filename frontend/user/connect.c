@@ -16,30 +16,21 @@ static uint32_t least(uint64_t a, uint64_t b)
 	return (uint32_t)(a < b ? a : b);
 }
 
-static int read_part(struct pvf_disk *disk, unsigned from, unsigned to, struct pvb_value *v, struct pvb_error *err)
+/* What must be known before there are rings, and whether it means us: it may say the rest when it is connected. */
+#define OFFERED \
+	(PVB_NODE(VBD_B_FRONTEND) | PVB_NODE(VBD_B_FRONTEND_ID) | PVB_NODE(VBD_B_MAX_QUEUES) | PVB_NODE(VBD_B_MAX_RING_ORDER))
+/* What a connected one is and can.  Each key is a round trip. */
+#define PROPERTIES \
+	(PVB_NODE(VBD_B_MAX_INDIRECT) | PVB_NODE(VBD_B_FLUSH) | PVB_NODE(VBD_B_BARRIER) | PVB_NODE(VBD_B_DISCARD) | \
+	 PVB_NODE(VBD_B_DISCARD_GRANULARITY) | PVB_NODE(VBD_B_DISCARD_ALIGNMENT) | PVB_NODE(VBD_B_DISCARD_SECURE) | \
+	 PVB_NODE(VBD_B_PERSISTENT) | PVB_NODE(VBD_B_SECTORS) | PVB_NODE(VBD_B_INFO) | PVB_NODE(VBD_B_SECTOR_SIZE) | \
+	 PVB_NODE(VBD_B_PHYSICAL_SECTOR_SIZE))
+
+static int read_back(struct pvf_disk *disk, uint64_t which, struct pvb_value *v, struct pvb_error *err)
 {
-	int rc = pvb_nodes_read(disk->dev.guest->store, PVB_NO_TXN, disk->dev.back, pvb_vbd_back + from, to - from, v + from, err);
+	int rc = pvb_nodes_read_some(disk->dev.guest->store, PVB_NO_TXN, disk->dev.back, pvb_vbd_back, VBD_B_NR, which, v, err);
 
 	return rc < 0 ? pvb_err_prefix(err, rc, "vbd %u", disk->dev.devid) : 0;
-}
-
-/* What the back end says.  Most of what the toolstack tells it stands before that in the table, and is not for us. */
-static int read_back(struct pvf_disk *disk, struct pvb_value *v, struct pvb_error *err)
-{
-	memset(v, 0, VBD_B_NR * sizeof(*v));
-	return read_part(disk, VBD_B_STATE, VBD_B_NR, v, err);
-}
-
-static int check_pair(struct pvf_disk *disk, struct pvb_error *err)
-{
-	struct pvb_value v[VBD_B_FRONTEND_ID + 1];
-	int rc = read_part(disk, VBD_B_FRONTEND, VBD_B_FRONTEND_ID + 1, v, err);
-
-	if (rc < 0)
-		return rc;
-	rc = pvf_dev_check_pair(&disk->dev, &v[VBD_B_FRONTEND], &v[VBD_B_FRONTEND_ID], err);
-	pvb_nodes_free(v, VBD_B_FRONTEND_ID + 1);
-	return rc;
 }
 
 static int make_queue(struct pvf_disk *disk, unsigned nr, struct pvb_error *err)
@@ -127,14 +118,14 @@ int pvf_connect_offer(struct pvf_disk *disk, struct pvb_error *err)
 {
 	struct pvb_value v[VBD_B_NR];
 	unsigned queues;
-	int rc = read_back(disk, v, err);
+	int rc = read_back(disk, OFFERED, v, err);
 
 	if (rc < 0)
 		return rc;
 	queues = least(disk->opt.queues, v[VBD_B_MAX_QUEUES].num);
 	disk->ring_order = least(disk->opt.ring_order, v[VBD_B_MAX_RING_ORDER].num);
+	rc = pvf_dev_check_pair(&disk->dev, &v[VBD_B_FRONTEND], &v[VBD_B_FRONTEND_ID], err);
 	pvb_nodes_free(v, VBD_B_NR);
-	rc = check_pair(disk, err);
 	for (unsigned i = 0; rc == 0 && i < queues; i++)
 		rc = make_queue(disk, i, err);
 	if (rc < 0)
@@ -184,7 +175,7 @@ static int take_properties(struct pvf_disk *disk, const struct pvb_value *v, str
 int pvf_connect_live(struct pvf_disk *disk, struct pvb_error *err)
 {
 	struct pvb_value v[VBD_B_NR];
-	int rc = read_back(disk, v, err);
+	int rc = read_back(disk, PROPERTIES, v, err);
 
 	if (rc < 0)
 		return rc;
