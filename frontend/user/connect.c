@@ -86,16 +86,12 @@ static bool is_old(const char *name)
 	return pvf_dev_is_queue(name, PVF_MAX_QUEUES);
 }
 
-static int publish(struct pvb_store *st, pvb_txn t, void *arg)
+static int publish_keys(struct pvb_store *st, pvb_txn t, struct pvf_disk *disk)
 {
-	struct pvf_disk *disk = arg;
 	const struct pvb_key *keys = pvb_vbd_front;
 	char sub[160];
 	int rc;
 
-	snprintf(sub, sizeof(sub), "%s/%s", disk->dev.dir, keys[VBD_F_STATE].name);
-	if (!pvb_store_exists(st, t, sub))
-		return -ENOENT; /* removed meanwhile: writing would make half a device of it */
 	rc = pvf_dev_remove_old(st, t, disk->dev.dir, is_old);
 	if (rc == 0)
 		rc = pvb_nodes_write_str(st, t, disk->dev.dir, &keys[VBD_F_PROTOCOL], disk->wire->protocol);
@@ -112,6 +108,15 @@ static int publish(struct pvb_store *st, pvb_txn t, void *arg)
 		rc = publish_queue(st, t, sub, &disk->queues[i]);
 	}
 	return rc;
+}
+
+/* The state, which announces them, goes with the keys: nobody sees one without the other. */
+static int publish(struct pvb_store *st, pvb_txn t, void *arg)
+{
+	struct pvf_disk *disk = arg;
+	int rc = publish_keys(st, t, disk);
+
+	return rc < 0 ? rc : pvf_dev_announce(st, t, &disk->dev);
 }
 
 int pvf_connect_offer(struct pvf_disk *disk, struct pvb_error *err)

@@ -312,7 +312,7 @@ static void waiting(struct pvf_dev *dev, struct view *v)
 			refuse(dev, v, &err);
 			return;
 		}
-		own_state(dev, v, dev->ops->offered);
+		v->own = dev->own = dev->ops->offered;
 		set_phase(dev, PVF_OFFERED);
 		return;
 	case PVB_CONNECTED: /* to somebody who used this domain before us */
@@ -573,6 +573,11 @@ bool pvf_dev_is_queue(const char *name, unsigned max)
 	uint64_t nr;
 
 	return strncmp(name, "queue-", 6) == 0 && pvb_parse_u64(name + 6, 0, max - 1, &nr) == 0;
+}
+
+int pvf_dev_announce(struct pvb_store *st, pvb_txn t, const struct pvf_dev *dev)
+{
+	return pvb_state_move_in(st, t, dev->dir, PVB_UNKNOWN, dev->ops->offered);
 }
 
 int pvf_dev_remove_old(struct pvb_store *st, pvb_txn t, const char *dir, bool (*is_old)(const char *name))

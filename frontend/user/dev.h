@@ -30,7 +30,7 @@ struct pvf_dev;
 struct pvf_dev_ops {
 	const char *kind;                        /* "vbd": of our directory, and in front of each error */
 	enum pvb_state offered;                  /* what announces our keys */
-	int (*offer)(struct pvf_dev *dev, struct pvb_error *err);  /* rings, keys; not the state */
+	int (*offer)(struct pvf_dev *dev, struct pvb_error *err);  /* rings, keys, the state */
 	int (*connect)(struct pvf_dev *dev, struct pvb_error *err); /* the back end is in 4: take what it says */
 	void (*begin)(struct pvf_dev *dev);      /* the phase is LIVE now */
 	int (*look)(struct pvf_dev *dev, struct pvb_error *err);   /* while live: 1 = something to tell the owner */
@@ -85,5 +85,8 @@ int pvf_dev_check_pair(const struct pvf_dev *dev, const struct pvb_value *fronte
 /* Keys of an earlier connection, with other queues or another ring order, would contradict those of the next.  Of dir, all
  * that is there and is_old() goes. */
 int pvf_dev_remove_old(struct pvb_store *st, pvb_txn t, const char *dir, bool (*is_old)(const char *name));
+/* Our state says that the keys are there.  In their transaction; -ENOENT: the device was removed meanwhile, and writing would make half
+ * a device of it. */
+int pvf_dev_announce(struct pvb_store *st, pvb_txn t, const struct pvf_dev *dev);
 bool pvf_dev_is_queue(const char *name, unsigned max);
 #endif

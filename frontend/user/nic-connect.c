@@ -152,15 +152,11 @@ static int publish_features(struct pvb_store *st, pvb_txn t, const struct pvf_ni
 	return rc;
 }
 
-static int publish(struct pvb_store *st, pvb_txn t, void *arg)
+static int publish_keys(struct pvb_store *st, pvb_txn t, struct pvf_nic *nic)
 {
-	struct pvf_nic *nic = arg;
 	char sub[160];
 	int rc;
 
-	snprintf(sub, sizeof(sub), "%s/%s", nic->dev.dir, pvb_vif_front[VIF_F_STATE].name);
-	if (!pvb_store_exists(st, t, sub))
-		return -ENOENT; /* removed meanwhile: writing would make half a device of it */
 	rc = pvf_dev_remove_old(st, t, nic->dev.dir, is_old);
 	if (rc == 0)
 		rc = publish_features(st, t, nic);
@@ -171,6 +167,15 @@ static int publish(struct pvb_store *st, pvb_txn t, void *arg)
 		rc = publish_queue(st, t, sub, &nic->queues[i]);
 	}
 	return rc;
+}
+
+/* The state, which announces them, goes with the keys: nobody sees one without the other. */
+static int publish(struct pvb_store *st, pvb_txn t, void *arg)
+{
+	struct pvf_nic *nic = arg;
+	int rc = publish_keys(st, t, nic);
+
+	return rc < 0 ? rc : pvf_dev_announce(st, t, &nic->dev);
 }
 
 /* --- the turns of a connection ---------------------------------------------------------------------- */
