@@ -269,6 +269,21 @@ struct front_read {
 	struct pvb_error *err;
 };
 
+/* A ring of one page that is not counted has one name for it, most of the time: what else could be there is not looked for. */
+static int read_queue_keys(struct pvb_store *st, pvb_txn t, struct front_read *f, const char *dir, bool ordered, struct pvb_value *k)
+{
+	int rc;
+
+	if (!ordered) {
+		rc = pvb_nodes_read_some(st, t, dir, pvb_vbd_queue, VBD_Q_NR, PVB_NODE(VBD_Q_EVENT_CHANNEL) | PVB_NODE(VBD_Q_RING_REF),
+					 k, f->err);
+		if (rc < 0 || k[VBD_Q_RING_REF].present)
+			return rc;
+		pvb_nodes_free(k, VBD_Q_NR);
+	}
+	return pvb_nodes_read(st, t, dir, pvb_vbd_queue, VBD_Q_NR, k, f->err);
+}
+
 static int read_queue(struct pvb_store *st, pvb_txn t, struct front_read *f, unsigned i, bool multi, bool ordered)
 {
 	struct pvb_value k[VBD_Q_NR];
@@ -277,7 +292,7 @@ static int read_queue(struct pvb_store *st, pvb_txn t, struct front_read *f, uns
 	int rc;
 
 	snprintf(dir, sizeof(dir), multi ? "%s/queue-%u" : "%s", f->v->dev.front, i);
-	rc = pvb_nodes_read(st, t, dir, pvb_vbd_queue, VBD_Q_NR, k, f->err);
+	rc = read_queue_keys(st, t, f, dir, ordered, k);
 	if (rc < 0)
 		return rc;
 	if (!k[VBD_Q_EVENT_CHANNEL].present)
