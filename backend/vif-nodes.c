@@ -115,7 +115,11 @@ int vif_read_config(struct vif *v, struct pvb_error *err)
 	struct pvb_value k[VIF_B_NR];
 	struct pvb_error port = { 0 };
 	struct target *t = NULL;
-	int rc = pvb_nodes_read(v->dev.sup->store, PVB_NO_TXN, v->dev.back, pvb_vif_back, VIF_B_NR, k, err);
+	/* the toolstack's; what is ours in this directory need not be read back */
+	const uint64_t which = PVB_NODE(VIF_B_FRONTEND) | PVB_NODE(VIF_B_FRONTEND_ID) | PVB_NODE(VIF_B_SCRIPT) | PVB_NODE(VIF_B_MAC) |
+			       PVB_NODE(VIF_B_IP) | PVB_NODE(VIF_B_BRIDGE) | PVB_NODE(VIF_B_VIFNAME) | PVB_NODE(VIF_B_RATE) |
+			       PVB_NODE(VIF_B_RX_RATE) | PVB_NODE(VIF_B_MTU) | PVB_NODE(VIF_B_PORT);
+	int rc = pvb_nodes_read_some(v->dev.sup->store, PVB_NO_TXN, v->dev.back, pvb_vif_back, VIF_B_NR, which, k, err);
 
 	if (rc < 0)
 		return rc;
