@@ -23,6 +23,21 @@ want 1 'domain [0-9]+ has it already' usbdev-attach h2 2-1
 want 0 '"id": "46f4:0001"' --json usb-list h2
 check "xl sees the same" test "$(command xl usb-list h2)" = "$(pvl usb-list h2)"
 want 0 '' usbdev-detach h2 0 1
+want 0 '' usbctrl-detach h2 0
+check "the controller is gone from the list" test "$(pvl --json usb-list h2 | tr -d "\n ")" = "[]"
+want 1 'has no USB controller 0' usbctrl-detach h2 0
+want 0 '' destroy h2
+
+# By the configuration, twice: the second one finds it free again.  A controller takes what is on it along.
+for round in 1 2; do
+	want 0 '' create -e /tmp/h2.cfg 'usbctrl=["type=devicemodel,version=3,ports=4"]' 'usbdev=["46f4:0001"]'
+	want 0 '"id": "46f4:0001"' --json usb-list h2
+	want 1 'domain [0-9]+ has it already' usbdev-attach h2 2-1
+	[ $round = 2 ] || want 0 '' destroy h2
+done
+want 0 '' usbctrl-detach h2 0
+check "the controller is gone from the list" test "$(pvl --json usb-list h2 | tr -d "\n ")" = "[]"
+want 0 'would attach USB device 2-1' -N usbdev-attach h2 46f4:0001
 want 0 '' destroy h2
 assert_clean || failed=1
 exit "$failed"
