@@ -61,14 +61,22 @@ do_ping() { # ADDRESS COUNT [SIZE]
 }
 
 # Fetching goes on in the background, through whatever happens, one time after the other so that some of it is under way
-# whatever happens; do_fetched ends it and says how it went.
+# whatever happens; do_fetched lets one more get to its end and says how it went.  Only to begin may be tried again: there may be no
+# NIC for so long that the neighbour is given up.
 do_fetching() { # ADDRESS
 	rm -f /tmp/fetch.rc /tmp/fetch.enough
 	base=$(bytes rx)
 	(
-		rc=0
-		while [ $rc = 0 ] && [ ! -e /tmp/fetch.enough ]; do
-			(do_fetch "$1") >/tmp/fetch.text 2>&1 || rc=$?
+		rc=0 tries=60
+		while [ $rc = 0 ]; do
+			if (do_fetch "$1") >/tmp/fetch.text 2>&1; then
+				[ ! -e /tmp/fetch.enough ] || break
+			elif [ $tries -gt 0 ] && grep -q "can't connect" /tmp/fetch.text; then
+				tries=$((tries - 1))
+				sleep 1
+			else
+				rc=1
+			fi
 		done
 		echo $rc >/tmp/fetch.rc
 	) </dev/null >/dev/null 2>&1 &
