@@ -16,6 +16,7 @@
 #include "loop.h"
 #include "nodes.h"
 #include "offer.h"
+#include "spy.h"
 #include "state.h"
 #include "store.h"
 
@@ -59,6 +60,7 @@ struct fback {
 	unsigned nr_queues;
 	unsigned state;          /* as we wrote it */
 	bool closing;
+	struct spy *spy;         /* opt.spy */
 	struct pvb_map kept[4];  /* opt.keep: of the first requests, never unmapped while we live */
 	unsigned nr_kept;
 	uint64_t disk_bytes;
@@ -74,6 +76,15 @@ static void complain(struct fback *fb, const char *fmt, ...)
 	vsnprintf(fb->counts.complaint, sizeof(fb->counts.complaint), fmt, ap);
 	va_end(ap);
 	fb->counts.complaints++;
+}
+
+/* What a page holds beside len bytes at offset, which are for us. */
+static void look(struct fback *fb, uint32_t ref, const struct pvb_map *map, uint32_t offset, uint32_t len)
+{
+	uint32_t at;
+
+	if (fb->spy != NULL && !spy_look(fb->spy, ref, map->addr, offset, len, &at))
+		complain(fb, "grant %u: byte %u is not for us, but %u at %u are", ref, at, len, offset);
 }
 
 static void set_state(struct fback *fb, unsigned s)
@@ -143,10 +154,13 @@ static int16_t move(struct fback *fb, const struct parsed *p)
 			complain(fb, "grant %u can not be mapped", p->segs[i].gref);
 			return -1;
 		}
+		look(fb, p->segs[i].gref, &map, off, p->op == READ ? 0 : len);
 		if (p->op == READ)
 			memcpy((uint8_t *)map.addr + off, fb->disk + at, len);
 		else
 			memcpy(fb->disk + at, (uint8_t *)map.addr + off, len);
+		if (fb->spy != NULL)
+			spy_leave(fb->spy, p->segs[i].gref, map.addr);
 		if (fb->opt.error_status != 0 && fb->opt.error_sector * 512 >= at &&
 		    fb->opt.error_sector * 512 < at + len)
 			status = fb->opt.error_status;
@@ -210,6 +224,7 @@ static bool read_table(struct fback *fb, uint32_t gref, struct parsed *p)
 		complain(fb, "indirect grant %u can not be mapped", gref);
 		return false;
 	}
+	look(fb, gref, &map, 0, p->nr * sizeof(p->segs[0]));
 	memcpy(p->segs, map.addr, p->nr * sizeof(p->segs[0]));
 	pvb_hv_unmap(fb->hv, &map);
 	return true;
@@ -369,6 +384,8 @@ static void disconnect(struct fback *fb)
 		memset(&fb->q[i], 0, sizeof(fb->q[i]));
 	}
 	fb->nr_queues = 0;
+	if (fb->spy != NULL)
+		spy_forget(fb->spy);
 }
 
 static int connect_queue(struct fback *fb, unsigned i, const char *dir, unsigned order, bool refs)
@@ -504,10 +521,10 @@ static int make_device(struct fback *fb)
 	struct pvb_pair back[] = { { "params", "memory" },
 				   { "mode", fb->opt.readonly ? "r" : "w" },
 				   { "dev", "xvda" } };
-	struct pvb_pair front[] = { { "device-type", "disk" }, { "virtual-device", number } };
+	struct pvb_pair front[] = { { "device-type", "disk" }, { "virtual-device", number }, { "trusted", "0" } };
 
 	snprintf(number, sizeof(number), "%u", fb->id.devid);
-	return pvb_offer(fb->st, &fb->id, back, 3, front, 2, &fb->err);
+	return pvb_offer(fb->st, &fb->id, back, 3, front, fb->opt.untrusted ? 3 : 2, &fb->err);
 }
 
 static void start_states(struct fback *fb)
@@ -578,6 +595,8 @@ int fback_start(struct fback **out, const char *dir, uint32_t front, uint32_t de
 		fb->opt.sectors = 32768;
 	fb->disk_bytes = fb->opt.sectors * 512;
 	fb->disk = calloc(1, fb->disk_bytes);
+	if (opt->spy)
+		fb->spy = spy_new();
 	fb->front_domid = front;
 	fb->id = (struct pvb_device_id){ .kind = "vbd", .class = "vbd", .back = 0, .front = front, .devid = devid };
 	snprintf(fb->fabric, sizeof(fb->fabric), "%s", dir);
@@ -595,6 +614,7 @@ int fback_start(struct fback **out, const char *dir, uint32_t front, uint32_t de
 			*err = fb->err;
 		pthread_join(fb->thread, NULL);
 		free(fb->disk);
+		spy_free(fb->spy);
 		free(fb);
 		return rc;
 	}
@@ -618,6 +638,7 @@ void fback_kill(struct fback *fb)
 	sem_destroy(&fb->ready);
 	sem_destroy(&fb->called);
 	free(fb->disk);
+	spy_free(fb->spy);
 	free(fb);
 }
 

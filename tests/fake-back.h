@@ -35,6 +35,8 @@ struct fback_options {
 	bool wait;               /* stay in state 1 until fback_go() */
 	bool keep;               /* do not unmap the first four data pages, ever */
 	bool hold;               /* take requests, answer on fback_release() */
+	bool spy;                /* complain of bytes that are not meant for us (spy.h) */
+	bool untrusted;          /* the front end's directory says so: trusted 0 */
 	enum fback_lie lie;
 	unsigned honest;         /* requests answered properly before the lie */
 	int16_t flush_status, discard_status, error_status;

@@ -18,6 +18,7 @@
 #include "nodes.h"
 #include "offer.h"
 #include "ring.h"
+#include "spy.h"
 #include "state.h"
 #include "store.h"
 
@@ -77,6 +78,7 @@ struct nback {
 	uint8_t group[GROUPS][6];
 	unsigned state;                  /* as we wrote it */
 	bool closing;
+	struct spy *spy;                 /* opt.spy */
 	struct pvb_map kept[4];
 	unsigned nr_kept;
 	uint32_t random;
@@ -168,6 +170,15 @@ static void jump(struct nqueue *q, struct pvb_ring *r, struct pvb_event *event, 
 	notify(q->nb, event);
 }
 
+/* What a page holds beside len bytes at offset, which are for us. */
+static void look(struct nback *nb, uint32_t ref, const uint8_t *page, uint32_t offset, uint32_t len)
+{
+	uint32_t at;
+
+	if (nb->spy != NULL && !spy_look(nb->spy, ref, page, offset, len, &at))
+		complain(nb, "grant %u: byte %u is not for us, but %u at %u are", ref, at, len, offset);
+}
+
 /* A page of the front end: from the table, or mapped for the moment. */
 static uint8_t *page_get(struct nqueue *q, uint32_t ref, bool writable, struct pvb_map *map)
 {
@@ -224,8 +235,12 @@ static void put_data(struct nqueue *q, const struct pending *p, uint32_t at, uin
 
 	pvb_ring_back_take(&q->rx, &req);
 	page = page_get(q, req.gref, true, &map);
-	if (page != NULL)
+	if (page != NULL) {
+		look(q->nb, req.gref, page, 0, 0);
 		memcpy(page + rsp.offset, p->data + at, n);
+		if (q->nb->spy != NULL)
+			spy_leave(q->nb->spy, req.gref, page);
+	}
 	page_put(q->nb, &map);
 	rsp.id = req.id;
 	rsp.status = page != NULL ? (int16_t)n : NETIF_RSP_ERROR;
@@ -565,6 +580,7 @@ static int16_t fetch(struct nqueue *q, const struct packet *p, uint8_t *data)
 		page = page_get(q, p->slot[i].gref, false, &map);
 		if (page == NULL)
 			return NETIF_RSP_ERROR;
+		look(nb, p->slot[i].gref, page, p->slot[i].offset, n);
 		memcpy(data + at, page + p->slot[i].offset, n);
 		page_put(nb, &map);
 	}
@@ -685,6 +701,7 @@ static uint32_t add_grefs(struct nback *nb, const uint32_t data[3])
 		complain(nb, "%u entries for queue %u", data[2], data[0]);
 		return XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
 	}
+	look(nb, ref, map.addr, 0, data[2] * (uint32_t)sizeof(e));
 	for (uint32_t i = 0; i < data[2] && rc == 0; i++) {
 		memcpy(&e, (uint8_t *)map.addr + i * sizeof(e), sizeof(e));
 		q->table[q->nr_table].ref = e.ref;
@@ -695,6 +712,7 @@ static uint32_t add_grefs(struct nback *nb, const uint32_t data[3])
 			rc = XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
 			break;
 		}
+		look(nb, e.ref, q->table[q->nr_table].map.addr, 0, 0);
 		q->nr_table++;
 	}
 	pvb_hv_unmap(nb->hv, &map);
@@ -829,6 +847,8 @@ static void disconnect(struct nback *nb)
 	pvb_event_free(&nb->ctrl_event);
 	pvb_hv_unmap(nb->hv, &nb->ctrl_map);
 	nb->counts.groups = 0;
+	if (nb->spy != NULL)
+		spy_forget(nb->spy);
 }
 
 static void attach(struct pvb_ring *r, void *page, uint32_t slot_size)
@@ -1023,13 +1043,15 @@ static void bus_of(const struct nback *nb, char *spec, size_t size)
 static int make_device(struct nback *nb)
 {
 	struct pvb_pair back[] = { { "mac", "00:16:3e:12:34:56" }, { "handle", "0" }, { "port", "null" } };
-	struct pvb_pair front[3] = { { "mac", "00:16:3E:12:34:56" }, { "handle", "0" } };
+	struct pvb_pair front[4] = { { "mac", "00:16:3E:12:34:56" }, { "handle", "0" } };
 	unsigned nr = 2;
 	char mtu[16];
 
 	snprintf(mtu, sizeof(mtu), "%u", nb->opt.mtu);
 	if (nb->opt.mtu != 0)
 		front[nr++] = (struct pvb_pair){ "mtu", mtu };
+	if (nb->opt.untrusted)
+		front[nr++] = (struct pvb_pair){ "trusted", "0" };
 	return pvb_offer(nb->st, &nb->id, back, 3, front, nr, &nb->err);
 }
 
@@ -1101,6 +1123,8 @@ int nback_start(struct nback **out, const char *dir, uint32_t front, uint32_t de
 		abort();
 	nb->opt = *opt;
 	nb->random = opt->seed | 1;
+	if (opt->spy)
+		nb->spy = spy_new();
 	nb->front_domid = front;
 	nb->id = (struct pvb_device_id){ .kind = "vif", .class = "vif", .back = 0, .front = front, .devid = devid };
 	snprintf(nb->fabric, sizeof(nb->fabric), "%s", dir);
@@ -1117,6 +1141,7 @@ int nback_start(struct nback **out, const char *dir, uint32_t front, uint32_t de
 		if (err != NULL)
 			*err = nb->err;
 		pthread_join(nb->thread, NULL);
+		spy_free(nb->spy);
 		free(nb);
 		return rc;
 	}
@@ -1139,6 +1164,7 @@ void nback_kill(struct nback *nb)
 	close(nb->pipe[1]);
 	sem_destroy(&nb->ready);
 	sem_destroy(&nb->called);
+	spy_free(nb->spy);
 	free(nb);
 }
 

@@ -53,6 +53,8 @@ struct nback_options {
 	bool hold;               /* leave transmit requests alone until nback_release() */
 	bool slot_by_slot;       /* publish each response on its own */
 	bool keep;               /* do not unmap the first data pages, ever */
+	bool spy;                /* complain of bytes that are not meant for us (spy.h) */
+	bool untrusted;          /* the front end's directory says so: trusted 0 */
 	uint32_t piece;          /* received frames in slots of at most so many bytes; 0 = a page */
 	uint32_t offset;         /* where in its page received data begins */
 	int16_t tx_status;       /* of every second frame */

@@ -17,6 +17,9 @@ static const struct {
 	{ "reverse", FBACK_HONEST },
 	{ "storm", FBACK_HONEST },
 	{ "keep", FBACK_HONEST },
+	{ "spy", FBACK_HONEST },
+	{ "spy-trusted", FBACK_HONEST },
+	{ "states", FBACK_HONEST },
 	{ "id", FBACK_WRONG_ID },
 	{ "huge", FBACK_HUGE_ID },
 	{ "stale", FBACK_STALE_ID },
@@ -32,22 +35,39 @@ static const unsigned nr_lies = sizeof(lies) / sizeof(lies[0]);
 
 #define STORM 100000u /* events for each queue */
 
+/* States that mean something, in no order that does, as fast as the store takes them.  How long to let a connection be
+ * made and used in between, ms. */
+static int any_state(struct fback *fb, unsigned n)
+{
+	static const unsigned states[] = { 5, 4, 6, 2, 4, 7, 4, 1, 99, 8, 3, 4, 5, 6, 0, 2 };
+	unsigned i = n % (sizeof(states) / sizeof(states[0]));
+
+	fback_state(fb, states[i]);
+	return i + 1 == sizeof(states) / sizeof(states[0]) ? 1500 : 0;
+}
+
 /* End of input is the one way to go. */
-static void serve(struct fback *fb, bool storm)
+static void serve(struct fback *fb, bool storm, bool states)
 {
 	struct pollfd end = { .fd = 0, .events = POLLIN };
 	struct fback_counts c;
+	unsigned n = 0;
+	int ms = states ? 1500 : 50;
 	char byte;
 
 	puts("serving");
 	fflush(stdout);
-	while (poll(&end, 1, 50) == 0 || read(0, &byte, 1) > 0) {
+	while (poll(&end, 1, ms) == 0 || read(0, &byte, 1) > 0) {
+		if (states)
+			ms = any_state(fb, n++);
 		fback_counts(fb, &c);
 		if (!storm || c.requests == 0)
 			continue;
 		fback_storm(fb, STORM);
 		storm = false;
 	}
+	if (states)
+		printf("%u states, ", n);
 }
 
 int main(int argc, char **argv)
@@ -71,13 +91,15 @@ int main(int argc, char **argv)
 	opt.lie = lies[i].lie;
 	opt.reverse = strcmp(argv[3], "reverse") == 0;
 	opt.keep = strcmp(argv[3], "keep") == 0;
+	opt.spy = strncmp(argv[3], "spy", 3) == 0;
+	opt.untrusted = strcmp(argv[3], "spy") == 0;
 	if (fback_start(&fb, "xen", (uint32_t)atoi(argv[1]), (uint32_t)atoi(argv[2]), &opt, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}
-	serve(fb, strcmp(argv[3], "storm") == 0);
+	serve(fb, strcmp(argv[3], "storm") == 0, strcmp(argv[3], "states") == 0);
 	fback_counts(fb, &c);
 	printf("requests %u, indirect %u, complaints %u %s\n", c.requests, c.indirect, c.complaints, c.complaint);
-	fback_remove(fb, true);
+	fback_remove(fb, strcmp(argv[3], "states") != 0); /* who knows what was said last? */
 	return 0;
 }

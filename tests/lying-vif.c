@@ -15,6 +15,9 @@ static const struct {
 } lies[] = {
 	{ "honest", NBACK_HONEST },
 	{ "keep", NBACK_HONEST },
+	{ "spy", NBACK_HONEST },
+	{ "spy-trusted", NBACK_HONEST },
+	{ "states", NBACK_HONEST },
 	{ "tx-id", NBACK_TX_ID },
 	{ "tx-stale", NBACK_TX_STALE },
 	{ "tx-duplicate", NBACK_TX_DUPLICATE },
@@ -55,22 +58,39 @@ static const unsigned nr_lies = sizeof(lies) / sizeof(lies[0]);
 
 #define STORM 100000u /* events for each queue */
 
+/* States that mean something, in no order that does, as fast as the store takes them.  How long to let a connection be
+ * made and used in between, ms. */
+static int any_state(struct nback *nb, unsigned n)
+{
+	static const unsigned states[] = { 5, 4, 6, 2, 4, 7, 4, 1, 99, 8, 3, 4, 5, 6, 0, 2 };
+	unsigned i = n % (sizeof(states) / sizeof(states[0]));
+
+	nback_state(nb, states[i]);
+	return i + 1 == sizeof(states) / sizeof(states[0]) ? 1500 : 0;
+}
+
 /* End of input is the one way to go. */
-static void serve(struct nback *nb, bool storm)
+static void serve(struct nback *nb, bool storm, bool states)
 {
 	static struct nback_counts c;
 	struct pollfd end = { .fd = 0, .events = POLLIN };
+	unsigned n = 0;
+	int ms = states ? 1500 : 50;
 	char byte;
 
 	puts("serving");
 	fflush(stdout);
-	while (poll(&end, 1, 50) == 0 || read(0, &byte, 1) > 0) {
+	while (poll(&end, 1, ms) == 0 || read(0, &byte, 1) > 0) {
+		if (states)
+			ms = any_state(nb, n++);
 		nback_counts(nb, &c);
 		if (!storm || c.tx_frames == 0)
 			continue;
 		nback_storm(nb, STORM);
 		storm = false;
 	}
+	if (states)
+		printf("%u states, ", n);
 }
 
 int main(int argc, char **argv)
@@ -96,6 +116,8 @@ int main(int argc, char **argv)
 	}
 	opt.lie = lies[i].lie;
 	opt.keep = strcmp(argv[3], "keep") == 0;
+	opt.spy = strncmp(argv[3], "spy", 3) == 0;
+	opt.untrusted = strcmp(argv[3], "spy") == 0;
 	opt.seed = 4711;
 	if (strncmp(argv[3], "ctrl", 4) == 0)
 		opt.honest = 0; /* there are few of these messages */
@@ -105,10 +127,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}
-	serve(nb, strcmp(argv[3], "storm") == 0);
+	serve(nb, strcmp(argv[3], "storm") == 0, strcmp(argv[3], "states") == 0);
 	nback_counts(nb, &c);
 	printf("frames %llu, received %llu, staged %u, hits %u, complaints %u %s\n", (unsigned long long)c.tx_frames,
 	       (unsigned long long)c.rx_frames, c.staged, c.staged_hits, c.complaints, c.complaint);
-	nback_remove(nb, true);
+	nback_remove(nb, strcmp(argv[3], "states") != 0); /* who knows what was said last? */
 	return 0;
 }

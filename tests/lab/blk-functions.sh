@@ -97,5 +97,37 @@ lie_to() {
 	exec 9>&-
 	wait $pid || rc=1
 	note "$lie${option:+ $option}: $(tr '\n' ' ' </tmp/out) $(tail -n 1 /tmp/lie.out)"
+	case $lie in
+	spy) grep -q 'complaints 0 ' /tmp/lie.out || { echo "it has seen what is not for it" >&2; return 1; } ;;
+	spy-trusted) ! grep -q 'complaints 0 ' /tmp/lie.out || { echo "the spy sees nothing at all" >&2; return 1; } ;;
+	esac
 	[ $rc = 0 ] && in_guest "$guest" unlied "$devid"
+}
+
+# half_made GUEST KIND DEVID FRONT-KEYS STATES: a device whose back end says one state after the other (N:M: wait until the
+# front end says M), and is then taken away as it is.
+half_made() {
+	local id front back state
+
+	id=$(guest_id "$1") || return
+	front=/local/domain/$id/device/$2/$3 back=/local/domain/0/backend/$2/$id/$3
+	xenstore-write "$back/frontend" "$front" "$back/frontend-id" "$id" "$back/online" 1 "$back/feature-rx-copy" 1 "$back/state" 1 || return
+	xenstore-chmod -r "$back" n0 "r$id" || return
+	# shellcheck disable=SC2086
+	set -- "$1" "$2" "$3" "$5" $4
+	xenstore-write "$front" "" && xenstore-chmod "$front" "n$id" r0 || return
+	xenstore-write "$front/backend-id" 0 "$front/backend" "$back" || return
+	while [ $# -gt 5 ]; do
+		xenstore-write "$front/$5" "$6" || return
+		set -- "$1" "$2" "$3" "$4" "${@:7}"
+	done
+	xenstore-write "$front/state" 1 && xenstore-chmod "$front/state" "n$id" r0 || return
+	for state in $4; do
+		xenstore-write "$back/state" "${state%:*}" || return
+		[ "$state" = "${state%:*}" ] || wait_node "$front/state" 60 '[ "$value" = '"${state#*:}"' ]' || {
+			echo "$2 $3 does not answer state ${state%:*} with ${state#*:}" >&2
+			return 1
+		}
+	done
+	xenstore-rm "$back" && xenstore-rm "$front" && in_guest "$1" unlied "$3"
 }

@@ -167,9 +167,37 @@ told() { dmesg | grep -c "vbd-$1: .*disk is disabled" || true; }
 
 there_or_told() { [ -b "/dev/$(name_of "$1")" ] || [ "$(told "$1")" != 0 ]; }
 
+# What a back end could see beside the data: sectors that begin anywhere in a page, with others' around them.
+odd() { /usr/bin/env fio --name=o --filename="$1" --direct=1 --ioengine=libaio --iodepth=8 --rw=randrw --bsrange=512-16k --blockalign=512 \
+	--iomem_align=512 --refill_buffers --size=2m --output=/tmp/odd.out || { cat /tmp/odd.out >&2; exit 1; }; }
+
+# The disk comes and goes as its back end says; what is read and written may fail, but each of it ends.
+cycled() { # DEVID
+	n=0 ended=0
+	while [ $n -lt 40 ]; do
+		lying=/dev/$(name_of "$1")
+		if [ -b "$lying" ]; then
+			rc=0
+			timeout 60 dd if=/dev/urandom of="$lying" bs=64k count=4 oflag=direct 2>/dev/null || rc=$?
+			[ $rc != 143 ] || { echo "dd does not end" >&2; exit 1; }
+			[ -b "$lying" ] || rm -f "$lying"
+			ended=$((ended + 1))
+		else
+			usleep 100000
+		fi
+		n=$((n + 1))
+	done
+	for what in unbind bind unbind bind; do
+		echo "vbd-$1" 2>/dev/null >"/sys/bus/xen/drivers/pvblk/$what" || true
+		usleep 200000
+	done
+	echo "$ended of 40 times there was a disk"
+}
+
 # Reads and writes for a back end that lies, unless it has lied when partitions were looked for: then the disk may be gone.
-# WANTED: dead, alive, or fails (only the requests do)
+# WANTED: dead, alive, fails (only the requests do), odd (alive, and with other requests, too), or cycled
 do_lied() { # DEVID WANTED
+	[ "$2" != cycled ] || { cycled "$1"; return; }
 	until_true 300 there_or_told "$1"
 	lying=/dev/$(name_of "$1")
 	rc=0
@@ -182,6 +210,7 @@ do_lied() { # DEVID WANTED
 	dmesg | sed -n "s/.*vbd-$1: .*\(ring .*disabled\)/\1/p"
 	case $2 in
 	dead) [ "$n" = 1 ] && [ $rc = 1 ] ;;
+	odd) [ "$n" = 0 ] && [ $rc = 0 ] && odd "$lying" ;;
 	alive) [ "$n" = 0 ] && [ $rc = 0 ] ;;
 	fails) [ "$n" = 0 ] && [ $rc = 1 ] ;;
 	esac || { echo "vbd-$1 said $n times that it is disabled, and I/O ended with $rc" >&2; exit 1; }
@@ -234,6 +263,15 @@ leaks() {
 	echo scan >/sys/kernel/debug/kmemleak
 	echo scan >/sys/kernel/debug/kmemleak
 	cat /sys/kernel/debug/kmemleak
+}
+
+# Every allocation that a new device makes fails once, be it of who binds it or of xenbus' own thread; then it works.
+# STRIDE: each so manieth.  (A debug kernel with fault injection.)
+there() { [ -b $disk ]; }
+closed() { case $(xenstore-read device/vbd/51712/state 2>/dev/null) in 5 | 6) true ;; *) false ;; esac; }
+do_failing() { # STRIDE
+	. /root/failing.sh
+	failing "$1" pvblk vbd-51712
 }
 
 # A guest whose kernel log tells of trouble has failed, whatever its programs say.

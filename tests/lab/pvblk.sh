@@ -4,7 +4,7 @@
 # Our block module in guests under unmodified xl: data is what was written, and what an operator does works, on our
 # back end and on the stock ones.
 #   lab/run --with-fio [--with-qemu] --file pvblk.ko --file tests/lab/blk-functions.sh \
-#     --file tests/lab/pvblk-guest.sh tests/lab/pvblk.sh [STEP...]
+#     --file tests/lab/pvblk-guest.sh --file tests/lab/failing.sh tests/lab/pvblk.sh [STEP...]
 # ROUNDS=N: attach, detach, bind and unbind so often (20);  BACKS: of which back ends (pvbackd blkback qdisk)
 # Step lies needs --file lying-vbd and no back end (BACKS=none); LIES: only these.
 # FRONT: xen-blkfront, for steps data and cells, instead of pvblk;  GUEST: kind of guest (pv);  VCPUS: of a guest (4);  MEM: of a guest, MB (256)
@@ -53,7 +53,7 @@ start() { # NAME DISK [MODULE PARAMETERS]
 	[ "$module" = pvblk ] || load="modprobe $module"
 	# the lab's processor has no invariant TSC: Xen would emulate each time stamp
 	guest_create "$name" "$kind" --config 'tsc_mode="native"' --fio --mem "$mem" --vcpus "$vcpus" --append "$front" \
-		--file /root/pvblk.ko --file /root/pvblk-guest.sh \
+		--file /root/pvblk.ko --file /root/pvblk-guest.sh --file /root/failing.sh \
 		--cmd "$load && $(until_true '[ -b /dev/xvda ]')" --disk "$disk" || return
 	guest_wait "$name" || return
 	driver=$(guest_exec "$name" 'basename $(readlink /sys/bus/xen/devices/vbd-51712/driver)')
@@ -323,20 +323,54 @@ lie() { # LIE WANTED
 	lie_to lies lying-vbd $devid "$@"
 }
 
+# Back ends that get no further than this, and take no leave.
+half_made_disks() {
+	local states
+
+	for states in "1" "2" "2:3" "2:3 4" "2:3 5:6" "5" "6" "99" "2:3 1 2" "4"; do
+		devid=$((devid + 16))
+		half_made lies vbd $devid "virtual-device $devid device-type disk" "$states" || return
+	done
+}
+
 # One line in the guest's log, a disk that is disabled, and a guest that goes on.
 step_lies() {
 	local devid=51712 name
 
 	guest_create lies "$kind" --config 'tsc_mode="native"' --fio --mem "$mem" --vcpus "$vcpus" --append "$front" \
 		--file /root/pvblk.ko --file /root/pvblk-guest.sh --cmd "insmod /root/pvblk.ko" && guest_wait lies || return
-	for name in ${LIES:-honest reverse storm id huge stale duplicate op status jump one backwards keep}; do
+	for name in ${LIES:-honest reverse storm id huge stale duplicate op status jump one backwards keep spy spy-trusted states halves honest}; do
 		case $name in
+		halves) half_made_disks || return ;;
+		spy*) lie "$name" odd || return ;;
+		states) lie "$name" cycled || return ;;
 		honest | reverse | storm) lie "$name" alive || return ;;
 		status) lie "$name" fails || return ;;
 		*) lie "$name" dead || return ;;
 		esac
 	done
 	in_guest lies sane "'I/O|disk is disabled|still in use'" && guest_destroy lies
+}
+
+# Each allocation of a connection fails once (a debug kernel with fault injection); STRIDE: each so manieth.
+step_failing() { need && in_guest g failing "${STRIDE:-1}" && in_guest g verify_some && in_guest g sane I/O; }
+
+# A disk that is taken away before its front end has done anything since the guest was restored.
+step_resumed() {
+	local img i
+
+	need && img=$(image resumed 4) || return
+	for ((i = 0; i < rounds; i++)); do
+		attach rw "$img" && guest_exec g "$there" || return
+		xl save g /run/g.save >/tmp/out 2>&1 && xl restore -p /run/g.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+		rm /run/g.save
+		guest_again g || return
+		xl block-detach g xvdb >/tmp/out 2>&1 &
+		xl unpause g
+		wait $! || { cat /tmp/out; return 1; }
+		detached && in_guest g verify_some || return
+	done
+	in_guest g sane
 }
 
 [ $# -gt 0 ] || set -- data bounce persistent readonly resize mounted copied rounds rmmod restart late scan save unbind poll

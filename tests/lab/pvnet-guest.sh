@@ -143,6 +143,10 @@ do_attached() { # MAC
 	until_true 300 linked "$nic"
 }
 
+do_gone() { # MAC
+	until_true 300 do_detached "$1"
+}
+
 do_detached() { # MAC
 	! grep -l "$1" /sys/class/net/eth*/address
 }
@@ -157,8 +161,33 @@ disabled() { dmesg | grep -q "vif-$1: .*device is disabled"; }
 
 told_once() { [ "$(dmesg | grep -c "vif-$1: .*device is disabled")" = 1 ]; }
 
-# Frames for a back end that lies about them.  WANTED: dead, alive or any
+# The NIC comes and goes as its back end says.
+cycled() { # DEVID
+	n=0 seen=0
+	while [ $n -lt 20 ]; do
+		nic=$(nic_of "$1" || true)
+		if [ -n "$nic" ]; then
+			seen=$((seen + 1))
+			ip link set "$nic" up 2>/dev/null || true
+			ip addr add 10.40.0.1/24 dev "$nic" 2>/dev/null || true
+			arp -s 10.40.0.9 00:16:3e:99:99:99 2>/dev/null || true
+			ping -c 1 -s 1000 -W 1 10.40.0.9 >/dev/null 2>&1 || true
+			ip link set "$nic" down 2>/dev/null || true
+		else
+			usleep 100000
+		fi
+		n=$((n + 1))
+	done
+	for what in unbind bind unbind bind; do
+		echo "vif-$1" 2>/dev/null >"/sys/bus/xen/drivers/pvnet/$what" || true
+		usleep 200000
+	done
+	echo "$seen of 20 times there was a NIC"
+}
+
+# Frames for a back end that lies about them.  WANTED: dead, alive, any, or cycled
 do_lied() { # DEVID WANTED
+	[ "$2" != cycled ] || { cycled "$1"; return; }
 	until_true 300 nic_of "$1" >/dev/null
 	nic=$(nic_of "$1")
 	ip link set "$nic" up
@@ -196,6 +225,16 @@ leaks() {
 	echo scan >/sys/kernel/debug/kmemleak
 	echo scan >/sys/kernel/debug/kmemleak
 	cat /sys/kernel/debug/kmemleak
+}
+
+# Every allocation that a new device makes fails once, be it of who binds it or of xenbus' own thread; then it works.
+# STRIDE: each so manieth.  (A debug kernel with fault injection.)
+there() { linked eth0; }
+closed() { case $(xenstore-read device/vif/0/state 2>/dev/null) in 5 | 6) true ;; *) false ;; esac; }
+do_failing() { # STRIDE
+	. /root/failing.sh
+	failing "$1" pvnet vif-0
+	do_up
 }
 
 # A guest whose kernel log tells of trouble has failed, whatever its programs say.

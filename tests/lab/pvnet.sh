@@ -3,7 +3,7 @@
 #
 # Our network module in guests under unmodified xl: frames arrive as they were sent, and what an operator does works, on
 # our back end and on the stock one.  eth0 is on a Linux bridge in dom0, eth1 (pvbackd only) on a switch in pvbackd.
-#   lab/run --with-fio --file pvnet.ko --file tests/lab/pvnet-guest.sh --file tests/lab/blk-functions.sh \
+#   lab/run --with-fio --file pvnet.ko --file tests/lab/pvnet-guest.sh --file tests/lab/failing.sh --file tests/lab/blk-functions.sh \
 #   tests/lab/pvnet.sh [STEP...]
 # ROUNDS=N: attach, detach, bind, unbind and unload so often (5);  BACKS: of which back ends (pvbackd netback none)
 # FRONT: xen-netfront, for step data, instead of pvnet;  GUEST: kind of guest (pv);  VCPUS: of a guest (2);  MIB: of a file that is fetched (16);  MEM: of a guest, MB;  PARAMETERS: of the module
@@ -33,7 +33,8 @@ all_lies="honest honest-plain rx-short rx-short-plain rx-short-first rx-short-fi
 	rx-error rx-error-plain rx-blank rx-blank-plain rx-gso-udp rx-gso-udp-plain storm storm-plain tx-id tx-stale tx-duplicate
 	tx-duplicate-plain tx-status tx-null tx-jump tx-one tx-backwards rx-id rx-size rx-size-plain rx-offset rx-status
 	rx-jump rx-backwards rx-prefix rx-extra-type rx-extra-none rx-extra-endless rx-gso-type rx-gso-size rx-gso-twice
-	rx-slots rx-slots-plain ctrl-id ctrl-type ctrl-status ctrl-jump keep-plain chaos chaos-plain"
+	rx-slots rx-slots-plain ctrl-id ctrl-type ctrl-status ctrl-jump keep-plain chaos chaos-plain spy spy-plain
+	spy-trusted-plain states halves"
 
 in_guest() { # NAME WORD [ARG...]
 	local name=$1
@@ -156,6 +157,16 @@ lie() { # LIE WANTED [plain]
 	lie_to g6 lying-vif $devid "$@"
 }
 
+# Back ends that get no further than this, and take no leave.
+half_made_nics() {
+	local states
+
+	for states in "1" "2" "2:4" "2:4 4" "2:4 5:6" "5" "6" "99" "2:4 1 2" "4"; do
+		devid=$((devid + 1))
+		half_made g6 vif $devid "handle $devid mac 00:16:3e:77:00:01" "$states" || return
+	done
+}
+
 # One line in the guest's log, a device that is disabled, and a guest that goes on.
 step_lies() {
 	local devid=0 name wanted
@@ -164,6 +175,9 @@ step_lies() {
 		"${files[@]}" --cmd "insmod /root/pvnet.ko" && guest_wait g6 || return
 	for name in ${LIES:-$all_lies}; do
 		case ${name%-plain} in
+		halves) half_made_nics || return; continue ;;
+		states) wanted=cycled ;;
+		spy*) wanted=alive ;;
 		chaos) wanted=any ;;
 		honest | storm | rx-short* | rx-empty | rx-error | rx-blank | rx-gso-udp) wanted=alive ;;
 		*) wanted=dead ;;
@@ -174,6 +188,27 @@ step_lies() {
 		esac
 	done
 	in_guest g6 sane "'device is disabled|still in use'" && guest_destroy g6
+}
+
+# Each allocation of a connection fails once (a debug kernel with fault injection); STRIDE: each so manieth.
+step_failing() { need g1 && in_guest g1 failing "${STRIDE:-1}" && in_guest g1 fetch 10.9.0.1 && in_guest g1 sane "$kept"; }
+
+# A NIC that is taken away before its front end has done anything since the guest was restored.
+step_resumed() {
+	local i mac=00:16:3e:09:00:99
+
+	need g1 || return
+	for ((i = 0; i < rounds; i++)); do
+		xl network-attach g1 bridge=xenbr0 mac=$mac >/dev/null && in_guest g1 attached $mac || return
+		xl save g1 /run/g1.save >/tmp/out 2>&1 && xl restore -p /run/g1.save >/tmp/out 2>&1 || { cat /tmp/out; return 1; }
+		rm /run/g1.save
+		guest_again g1 || return
+		xl network-detach g1 $mac >/tmp/out 2>&1 &
+		xl unpause g1
+		wait $! || { cat /tmp/out; return 1; }
+		in_guest g1 gone $mac && in_guest g1 fetch 10.9.0.1 || return
+	done
+	in_guest g1 sane "$kept"
 }
 
 # Two of them, while the guest fetches a file.
@@ -346,7 +381,7 @@ mkdir -p /www && dd if=/dev/urandom of=/www/file bs=1M count="$mib" 2>/dev/null 
 busybox httpd -f -p 10.9.0.1:80 -h /www &
 httpd=$!
 iperf3 -s -D >/dev/null
-files=(--file /root/pvnet.ko --file /root/pvnet-guest.sh)
+files=(--file /root/pvnet.ko --file /root/pvnet-guest.sh --file /root/failing.sh)
 for f in /root/xdp-*; do
 	[ ! -e "$f" ] || files+=(--file "$f")
 done
