@@ -20,6 +20,7 @@ static const struct {
 	{ "spy", FBACK_HONEST },
 	{ "spy-trusted", FBACK_HONEST },
 	{ "states", FBACK_HONEST },
+	{ "remake", FBACK_HONEST },
 	{ "id", FBACK_WRONG_ID },
 	{ "huge", FBACK_HUGE_ID },
 	{ "stale", FBACK_STALE_ID },
@@ -34,6 +35,7 @@ static const struct {
 static const unsigned nr_lies = sizeof(lies) / sizeof(lies[0]);
 
 #define STORM 100000u /* events for each queue */
+#define REMADE 4u      /* times a device is taken away and made again in one breath */
 
 /* States that mean something, in no order that does, as fast as the store takes them.  How long to let a connection be
  * made and used in between, ms. */
@@ -47,24 +49,27 @@ static int any_state(struct fback *fb, unsigned n)
 }
 
 /* End of input is the one way to go. */
-static void serve(struct fback *fb, bool storm, bool states)
+static void serve(struct fback *fb, const char *lie)
 {
+	bool storm = strcmp(lie, "storm") == 0, states = strcmp(lie, "states") == 0, remake = strcmp(lie, "remake") == 0;
 	struct pollfd end = { .fd = 0, .events = POLLIN };
 	struct fback_counts c;
+	int ms = states || remake ? 1500 : 50;
 	unsigned n = 0;
-	int ms = states ? 1500 : 50;
 	char byte;
 
 	puts("serving");
 	fflush(stdout);
 	while (poll(&end, 1, ms) == 0 || read(0, &byte, 1) > 0) {
+		fback_counts(fb, &c);
 		if (states)
 			ms = any_state(fb, n++);
-		fback_counts(fb, &c);
-		if (!storm || c.requests == 0)
-			continue;
-		fback_storm(fb, STORM);
-		storm = false;
+		if (remake && n++ < REMADE)
+			fback_remake(fb);
+		if (storm && c.requests > 0) {
+			fback_storm(fb, STORM);
+			storm = false;
+		}
 	}
 	if (states)
 		printf("%u states, ", n);
@@ -97,7 +102,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}
-	serve(fb, strcmp(argv[3], "storm") == 0, strcmp(argv[3], "states") == 0);
+	serve(fb, argv[3]);
 	fback_counts(fb, &c);
 	printf("requests %u, indirect %u, complaints %u %s\n", c.requests, c.indirect, c.complaints, c.complaint);
 	fback_remove(fb, strcmp(argv[3], "states") != 0); /* who knows what was said last? */

@@ -18,6 +18,7 @@ static const struct {
 	{ "spy", NBACK_HONEST },
 	{ "spy-trusted", NBACK_HONEST },
 	{ "states", NBACK_HONEST },
+	{ "remake", NBACK_HONEST },
 	{ "tx-id", NBACK_TX_ID },
 	{ "tx-stale", NBACK_TX_STALE },
 	{ "tx-duplicate", NBACK_TX_DUPLICATE },
@@ -57,6 +58,7 @@ static const struct {
 static const unsigned nr_lies = sizeof(lies) / sizeof(lies[0]);
 
 #define STORM 100000u /* events for each queue */
+#define REMADE 4u      /* times a device is taken away and made again in one breath */
 
 /* States that mean something, in no order that does, as fast as the store takes them.  How long to let a connection be
  * made and used in between, ms. */
@@ -70,24 +72,27 @@ static int any_state(struct nback *nb, unsigned n)
 }
 
 /* End of input is the one way to go. */
-static void serve(struct nback *nb, bool storm, bool states)
+static void serve(struct nback *nb, const char *lie)
 {
-	static struct nback_counts c;
+	bool storm = strcmp(lie, "storm") == 0, states = strcmp(lie, "states") == 0, remake = strcmp(lie, "remake") == 0;
 	struct pollfd end = { .fd = 0, .events = POLLIN };
+	static struct nback_counts c;
+	int ms = states || remake ? 1500 : 50;
 	unsigned n = 0;
-	int ms = states ? 1500 : 50;
 	char byte;
 
 	puts("serving");
 	fflush(stdout);
 	while (poll(&end, 1, ms) == 0 || read(0, &byte, 1) > 0) {
+		nback_counts(nb, &c);
 		if (states)
 			ms = any_state(nb, n++);
-		nback_counts(nb, &c);
-		if (!storm || c.tx_frames == 0)
-			continue;
-		nback_storm(nb, STORM);
-		storm = false;
+		if (remake && n++ < REMADE)
+			nback_remake(nb);
+		if (storm && c.tx_frames > 0) {
+			nback_storm(nb, STORM);
+			storm = false;
+		}
 	}
 	if (states)
 		printf("%u states, ", n);
@@ -127,7 +132,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", err.text);
 		return 1;
 	}
-	serve(nb, strcmp(argv[3], "storm") == 0, strcmp(argv[3], "states") == 0);
+	serve(nb, argv[3]);
 	nback_counts(nb, &c);
 	printf("frames %llu, received %llu, staged %u, hits %u, complaints %u %s\n", (unsigned long long)c.tx_frames,
 	       (unsigned long long)c.rx_frames, c.staged, c.staged_hits, c.complaints, c.complaint);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #ifndef PVB_FRONT_H
 #define PVB_FRONT_H
-/* What pvblk and pvnet do alike: pages that stay granted as long as a connection lives, and keys that all appear at once. */
+/* What pvblk and pvnet do alike: pages that stay granted as long as a connection lives, keys that all appear at once, and
+ * devices that are made again under their driver. */
+#include <linux/device.h>
 #include <linux/gfp.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
 #include <xen/grant_table.h>
 #include <xen/page.h>
 #include <xen/xenbus.h>
@@ -60,5 +64,71 @@ static inline int pvb_publish(int (*keys)(void *dev, struct xenbus_transaction t
 		rc = xenbus_transaction_end(t, 0);
 	} while (rc == -EAGAIN);
 	return rc;
+}
+
+static inline int pvb_watch(struct xenbus_watch *w, const char *dir, const char *key,
+			    void (*fn)(struct xenbus_watch *, const char *, const char *))
+{
+	int rc;
+
+	w->node = kasprintf(GFP_NOIO, "%s/%s", dir, key);
+	if (!w->node)
+		return -ENOMEM;
+	w->callback = fn;
+	rc = register_xenbus_watch(w);
+	if (rc) {
+		kfree(w->node);
+		w->node = NULL;
+	}
+	return rc;
+}
+
+/* One that was not set is none. */
+static inline void pvb_unwatch(struct xenbus_watch *w)
+{
+	if (!w->node)
+		return;
+	unregister_xenbus_watch(w);
+	kfree(w->node);
+	w->node = NULL;
+}
+
+/* A toolstack may take a device away and make one of the same name in one breath.  xenbus looks for the name when it gets to
+ * it, and finds it: for it nothing has happened, and the driver would wait for ever for what another device's back end had
+ * promised.  But our state in the store says so: nobody writes it but we and who makes a device. */
+static inline bool pvb_made_again(const struct xenbus_device *xdev)
+{
+	return xdev->state != XenbusStateInitialising &&
+	       xenbus_read_driver_state(xdev->nodename) == XenbusStateInitialising;
+}
+
+struct pvb_again {
+	struct work_struct work;
+	struct xenbus_device *xdev;
+};
+
+static inline void pvb_again_work(struct work_struct *work)
+{
+	struct pvb_again *a = container_of(work, struct pvb_again, work);
+
+	/* remove, then probe with the back end that is in the store now */
+	if (device_reprobe(&a->xdev->dev) < 0)
+		dev_warn(&a->xdev->dev, "was made again, and has no driver now\n");
+	put_device(&a->xdev->dev);
+	kfree(a);
+}
+
+/* Let the driver leave the old device and take the new one, from a work queue that the driver's remove does not wait for. */
+static inline bool pvb_take_again(struct xenbus_device *xdev, struct workqueue_struct *wq)
+{
+	struct pvb_again *a = kmalloc(sizeof(*a), PVB_GFP);
+
+	if (!a)
+		return false;
+	dev_info(&xdev->dev, "was taken away and made again\n");
+	get_device(&xdev->dev);
+	a->xdev = xdev;
+	INIT_WORK(&a->work, pvb_again_work);
+	return queue_work(wq, &a->work);
 }
 #endif

@@ -339,11 +339,12 @@ step_lies() {
 
 	guest_create lies "$kind" --config 'tsc_mode="native"' --fio --mem "$mem" --vcpus "$vcpus" --append "$front" \
 		--file /root/pvblk.ko --file /root/pvblk-guest.sh --cmd "insmod /root/pvblk.ko" && guest_wait lies || return
-	for name in ${LIES:-honest reverse storm id huge stale duplicate op status jump one backwards keep spy spy-trusted states halves honest}; do
+	for name in ${LIES:-honest reverse storm id huge stale duplicate op status jump one backwards keep spy spy-trusted states remake halves honest}; do
 		case $name in
 		halves) half_made_disks || return ;;
 		spy*) lie "$name" odd || return ;;
 		states) lie "$name" cycled || return ;;
+		remake) lie "$name" remade || return ;;
 		honest | reverse | storm) lie "$name" alive || return ;;
 		status) lie "$name" fails || return ;;
 		*) lie "$name" dead || return ;;
@@ -353,7 +354,7 @@ step_lies() {
 }
 
 # Each allocation of a connection fails once (a debug kernel with fault injection); STRIDE: each so manieth.
-step_failing() { need && in_guest g failing "${STRIDE:-1}" && in_guest g verify_some && in_guest g sane I/O; }
+step_failing() { need && guest_exec g "sh /root/pvblk-guest.sh failing ${STRIDE:-1}" 3000 && in_guest g verify_some && in_guest g sane "'I/O|sysfs|Call Trace'"; }
 
 # A disk that is taken away before its front end has done anything since the guest was restored.
 step_resumed() {

@@ -178,20 +178,27 @@ cycled() { # DEVID
 		fi
 		n=$((n + 1))
 	done
+	echo "$seen of 20 times there was a NIC"
+}
+
+bound_again() { # DEVID
 	for what in unbind bind unbind bind; do
 		echo "vif-$1" 2>/dev/null >"/sys/bus/xen/drivers/pvnet/$what" || true
 		usleep 200000
 	done
-	echo "$seen of 20 times there was a NIC"
 }
 
-# Frames for a back end that lies about them.  WANTED: dead, alive, any, or cycled
+# Frames for a back end that lies about them.  WANTED: dead, alive, any,
+# cycled (comes to an end), or remade (works once it was made for the last time)
 do_lied() { # DEVID WANTED
-	[ "$2" != cycled ] || { cycled "$1"; return; }
+	case $2 in
+	cycled) cycled "$1" && bound_again "$1"; return ;;
+	remade) cycled "$1" && sleep 4 && set -- "$1" alive ;;
+	esac
 	until_true 300 nic_of "$1" >/dev/null
 	nic=$(nic_of "$1")
 	ip link set "$nic" up
-	ip addr add 10.40.0.1/24 dev "$nic"
+	ip addr add 10.40.0.1/24 dev "$nic" 2>/dev/null || ip addr show dev "$nic" | grep -q 10.40.0.1/
 	[ "$2" != alive ] || until_true 300 connected "$1"
 	arp -s 10.40.0.9 00:16:3e:99:99:99
 	left=20

@@ -34,7 +34,7 @@ all_lies="honest honest-plain rx-short rx-short-plain rx-short-first rx-short-fi
 	tx-duplicate-plain tx-status tx-null tx-jump tx-one tx-backwards rx-id rx-size rx-size-plain rx-offset rx-status
 	rx-jump rx-backwards rx-prefix rx-extra-type rx-extra-none rx-extra-endless rx-gso-type rx-gso-size rx-gso-twice
 	rx-slots rx-slots-plain ctrl-id ctrl-type ctrl-status ctrl-jump keep-plain chaos chaos-plain spy spy-plain
-	spy-trusted-plain states halves"
+	spy-trusted-plain states remake halves"
 
 in_guest() { # NAME WORD [ARG...]
 	local name=$1
@@ -177,6 +177,7 @@ step_lies() {
 		case ${name%-plain} in
 		halves) half_made_nics || return; continue ;;
 		states) wanted=cycled ;;
+		remake) wanted=remade ;;
 		spy*) wanted=alive ;;
 		chaos) wanted=any ;;
 		honest | storm | rx-short* | rx-empty | rx-error | rx-blank | rx-gso-udp) wanted=alive ;;
@@ -191,7 +192,7 @@ step_lies() {
 }
 
 # Each allocation of a connection fails once (a debug kernel with fault injection); STRIDE: each so manieth.
-step_failing() { need g1 && in_guest g1 failing "${STRIDE:-1}" && in_guest g1 fetch 10.9.0.1 && in_guest g1 sane "$kept"; }
+step_failing() { need g1 && guest_exec g1 "sh /root/pvnet-guest.sh failing ${STRIDE:-1}" 3000 && in_guest g1 fetch 10.9.0.1 && in_guest g1 sane "'g.e. .* still in use|sysfs|Call Trace'"; }
 
 # A NIC that is taken away before its front end has done anything since the guest was restored.
 step_resumed() {

@@ -9,6 +9,7 @@
  *   Closed                                       fail what is in flight, then the same
  *   Closing, with the key "restarting"           hold requests, wait for those in flight; Closed, the disk stays
  *   Closed, with "restarting"                    take back what is in flight; Closed, Initialising, and so on
+ *   any                   Initialising, as the store has it and we do not: another device of this name; leave, begin with it
  *
  * After a restore or a migration the core sets us to Initialising; the disk stays, its requests wait for Connected
  * and are issued again.  Step by step this is done by a work item, which reads the states when it runs: only the
@@ -61,7 +62,7 @@ MODULE_PARM_DESC(persistent, "N: no pages that stay granted for data, even where
 #define TRY_LASTS     (60 * HZ)  /* who lasted so long does not count */
 #define RESIZE_EVERY  HZ         /* each is a line in the kernel's log */
 
-static struct workqueue_struct *wq, *disk_wq;
+static struct workqueue_struct *wq, *disk_wq, *again_wq;
 
 /* A disk that is open outlives its device; its last user must not start work for what is gone. */
 static void work_in(struct pvblk_dev *dev, unsigned long delay)
@@ -283,6 +284,14 @@ static void step(struct work_struct *work)
 	bool close = false, paused;
 
 	mutex_lock(&dev->lock);
+	if (pvb_made_again(xdev)) {
+		/* nobody answers what was asked of the old one */
+		pvblk_kill(dev);
+		if (!test_and_set_bit(PVBLK_AGAIN, &dev->flags) && !pvb_take_again(xdev, again_wq))
+			clear_bit(PVBLK_AGAIN, &dev->flags);
+		mutex_unlock(&dev->lock);
+		return;
+	}
 	tell_lie(dev);
 	back = xenbus_read_driver_state(dev->otherend);
 	if ((back == XenbusStateClosing || back == XenbusStateClosed) && restarting(dev)) {
@@ -411,6 +420,11 @@ static void otherend_changed(struct xenbus_device *xdev, enum xenbus_state back)
 		pvblk_kick_work(dev);
 }
 
+static void remade(struct xenbus_watch *watch, const char *path, const char *token)
+{
+	pvblk_kick_work(container_of(watch, struct pvblk_dev, back_watch));
+}
+
 /* A CD of an HVM guest is the emulated one; and without unplug its disks may be as well. */
 static bool emulated(struct xenbus_device *xdev)
 {
@@ -466,6 +480,8 @@ static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
 	/* a driver was here before, and closed the device */
 	dev->rebind = xdev->state == XenbusStateClosed;
 	dev_set_drvdata(&xdev->dev, dev);
+	if (pvb_watch(&dev->back_watch, xdev->nodename, "backend", remade))
+		dev_warn(&xdev->dev, "another device of this name will not be seen\n");
 	pvblk_debug_add(dev);
 	return 0;
 }
@@ -479,6 +495,7 @@ static void remove(struct xenbus_device *xdev)
 	bool open;
 
 	pvblk_debug_remove(dev);
+	pvb_unwatch(&dev->back_watch);
 	spin_lock_irqsave(&dev->disk_lock, flags);
 	/* who reads the partitions is not counted yet */
 	open = dev->disk && (!dev->added || disk_openers(dev->disk));
@@ -498,6 +515,11 @@ static void remove(struct xenbus_device *xdev)
 	mutex_lock(&dev->lock);
 	pvblk_disk_free(dev);
 	pvblk_teardown(dev);
+	/* the next driver's device may not be the one that we had */
+	if (pvb_made_again(xdev))
+		xdev->state = XenbusStateInitialising;
+	else
+		xenbus_switch_state(xdev, XenbusStateClosed);
 	mutex_unlock(&dev->lock);
 	pvblk_disk_unname(dev);
 	dev_set_drvdata(&xdev->dev, NULL);
@@ -546,6 +568,7 @@ static const struct xenbus_device_id ids[] = { { "vbd" }, { "" } };
 
 static struct xenbus_driver driver = {
 	.name = "pvblk",
+	.allow_rebind = true, /* remove says Closed, but not of another device */
 	.ids = ids,
 	.probe = probe,
 	.remove = remove,
@@ -560,6 +583,8 @@ static void destroy_queues(void)
 		destroy_workqueue(wq);
 	if (disk_wq)
 		destroy_workqueue(disk_wq);
+	if (again_wq)
+		destroy_workqueue(again_wq);
 }
 
 static int __init pvblk_init(void)
@@ -581,8 +606,9 @@ static int __init pvblk_init(void)
 	 * made when the guest is suspended would be published by who comes to life with another back end. */
 	wq = alloc_workqueue("pvblk", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 0);
 	disk_wq = alloc_workqueue("pvblk-disk", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	again_wq = alloc_workqueue("pvblk-again", WQ_UNBOUND, 0);
 	pvblk_debug_init();
-	rc = wq && disk_wq ? xenbus_register_frontend(&driver) : -ENOMEM;
+	rc = wq && disk_wq && again_wq ? xenbus_register_frontend(&driver) : -ENOMEM;
 	if (rc) {
 		pvblk_debug_exit();
 		destroy_queues();

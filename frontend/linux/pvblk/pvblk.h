@@ -128,6 +128,8 @@ struct pvblk_dev {
 #define PVBLK_LATE       9              /* an answer is overdue, and the log says so */
 #define PVBLK_DRAINING   10             /* the work item wants to know when nothing is in flight */
 #define PVBLK_PAUSED     11             /* closed, but the disk stays for the next connection */
+#define PVBLK_AGAIN      12             /* the device is another one of this name; the driver takes it anew */
+	struct xenbus_watch back_watch;
 	char *otherend;                 /* the back end's directory; our copy, as xenbus changes its own in a resume */
 	bool rebind;                    /* we, or another driver, were closed on this device before */
 	bool stale;                     /* our directory has keys of an earlier connection */

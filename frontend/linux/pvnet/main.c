@@ -10,6 +10,7 @@
  *   Closed, online    in  Closed                 Initialising, if it worked before: it all begins anew
  *   InitWait          in  Closed                 the same
  *   Connected         in  Connected, an XDP program has come or gone: Closing, and then the same
+ *   any                   Initialising, as the store has it and we do not: another device of this name; leave, begin with it
  *
  * The interface is there from probe to remove, with the carrier off while there is no connection.  After a restore or a
  * migration the core sets us to Initialising; frames that were in flight are lost and counted.  Step by step this is
@@ -45,7 +46,7 @@ bool pvnet_multicast;
 module_param_named(multicast, pvnet_multicast, bool, 0444);
 MODULE_PARM_DESC(multicast, "Y: the back end is told which multicast groups it is to send (N)");
 
-static struct workqueue_struct *wq;
+static struct workqueue_struct *wq, *again_wq;
 static DECLARE_WAIT_QUEUE_HEAD(changed);
 
 void pvnet_kick_work(struct pvnet_dev *dev)
@@ -126,6 +127,13 @@ static void step(struct work_struct *work)
 		mutex_unlock(&dev->lock);
 		return;
 	}
+	if (pvb_made_again(xdev)) {
+		pvnet_stop(dev);
+		if (!test_and_set_bit(PVNET_AGAIN, &dev->flags) && !pvb_take_again(xdev, again_wq))
+			clear_bit(PVNET_AGAIN, &dev->flags);
+		mutex_unlock(&dev->lock);
+		return;
+	}
 	tell_lie(dev);
 	back = xenbus_read_driver_state(dev->otherend);
 	switch (back) {
@@ -196,30 +204,9 @@ static void mtu_changed(struct xenbus_watch *watch, const char *path, const char
 	pvnet_kick_work(container_of(watch, struct pvnet_dev, mtu_watch));
 }
 
-static int watch(struct xenbus_watch *w, const char *dir, const char *key,
-		 void (*fn)(struct xenbus_watch *, const char *, const char *))
+static void remade(struct xenbus_watch *watch, const char *path, const char *token)
 {
-	int rc;
-
-	w->node = kasprintf(GFP_NOIO, "%s/%s", dir, key);
-	if (!w->node)
-		return -ENOMEM;
-	w->callback = fn;
-	rc = register_xenbus_watch(w);
-	if (rc) {
-		kfree(w->node);
-		w->node = NULL;
-	}
-	return rc;
-}
-
-static void unwatch(struct xenbus_watch *w)
-{
-	if (!w->node)
-		return;
-	unregister_xenbus_watch(w);
-	kfree(w->node);
-	w->node = NULL;
+	pvnet_kick_work(container_of(watch, struct pvnet_dev, back_watch));
 }
 
 static int read_mac(struct xenbus_device *xdev, u8 *mac)
@@ -299,9 +286,11 @@ static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
 	/* a driver was here before, and closed the device */
 	dev->again = xdev->state == XenbusStateClosed;
 	dev_set_drvdata(&xdev->dev, dev);
-	if (watch(&dev->carrier_watch, dev->otherend, "carrier", carrier_changed) ||
-	    watch(&dev->mtu_watch, xdev->nodename, "mtu", mtu_changed))
+	if (pvb_watch(&dev->carrier_watch, dev->otherend, "carrier", carrier_changed) ||
+	    pvb_watch(&dev->mtu_watch, xdev->nodename, "mtu", mtu_changed))
 		netdev_warn(netdev, "changes of carrier and MTU will not be seen\n");
+	if (pvb_watch(&dev->back_watch, xdev->nodename, "backend", remade))
+		netdev_warn(netdev, "another device of this name will not be seen\n");
 	return 0;
 }
 
@@ -330,7 +319,7 @@ static void leave(struct pvnet_dev *dev)
 
 	/* a toolstack in a hurry takes our directory first; then there is no way to say anything */
 	if (back_is(dev, XenbusStateClosed, XenbusStateInitWait) ||
-	    !xenbus_exists(XBT_NIL, dev->xdev->nodename, "state"))
+	    !xenbus_exists(XBT_NIL, dev->xdev->nodename, "state") || pvb_made_again(dev->xdev))
 		return;
 	if (dev->xdev->state == XenbusStateConnected || dev->xdev->state == XenbusStateInitialising)
 		xenbus_switch_state(dev->xdev, XenbusStateClosing);
@@ -344,8 +333,9 @@ static void remove(struct xenbus_device *xdev)
 	struct pvnet_dev *dev = dev_get_drvdata(&xdev->dev);
 
 	set_bit(PVNET_REMOVED, &dev->flags);
-	unwatch(&dev->carrier_watch);
-	unwatch(&dev->mtu_watch);
+	pvb_unwatch(&dev->carrier_watch);
+	pvb_unwatch(&dev->mtu_watch);
+	pvb_unwatch(&dev->back_watch);
 	stop_waiting(dev);
 	cancel_work_sync(&dev->work);
 	mutex_lock(&dev->lock);
@@ -356,6 +346,11 @@ static void remove(struct xenbus_device *xdev)
 	mutex_lock(&dev->lock);
 	leave(dev);
 	pvnet_teardown(dev);
+	/* the next driver's device is not the one that we had */
+	if (pvb_made_again(xdev))
+		xdev->state = XenbusStateInitialising;
+	else
+		xenbus_switch_state(xdev, XenbusStateClosed);
 	mutex_unlock(&dev->lock);
 	/* NAPI may have found a lie meanwhile; it is off now */
 	cancel_work_sync(&dev->work);
@@ -370,7 +365,7 @@ static int resume(struct xenbus_device *xdev)
 
 	if (!otherend)
 		return -ENOMEM;
-	unwatch(&dev->carrier_watch);
+	pvb_unwatch(&dev->carrier_watch);
 	stop_waiting(dev);
 	mutex_lock(&dev->lock);
 	kfree(dev->otherend);
@@ -381,7 +376,7 @@ static int resume(struct xenbus_device *xdev)
 	if (xdev->state != XenbusStateInitialising)
 		xenbus_switch_state(xdev, XenbusStateInitialising);
 	mutex_unlock(&dev->lock);
-	if (watch(&dev->carrier_watch, otherend, "carrier", carrier_changed))
+	if (pvb_watch(&dev->carrier_watch, otherend, "carrier", carrier_changed))
 		netdev_warn(dev->netdev, "changes of the carrier will not be seen\n");
 	pvnet_kick_work(dev);
 	return 0;
@@ -399,6 +394,7 @@ static const struct xenbus_device_id ids[] = { { "vif" }, { "" } };
 
 static struct xenbus_driver driver = {
 	.name = "pvnet",
+	.allow_rebind = true, /* remove says Closed, but not of another device */
 	.ids = ids,
 	.probe = probe,
 	.remove = remove,
@@ -406,6 +402,14 @@ static struct xenbus_driver driver = {
 	.is_ready = is_ready,
 	.otherend_changed = otherend_changed,
 };
+
+static void destroy_queues(void)
+{
+	if (again_wq)
+		destroy_workqueue(again_wq);
+	if (wq)
+		destroy_workqueue(wq);
+}
 
 static int __init pvnet_init(void)
 {
@@ -421,11 +425,10 @@ static int __init pvnet_init(void)
 #endif
 	/* reclaim: memory may be written out over it to be freed */
 	wq = alloc_workqueue("pvnet", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	if (!wq)
-		return -ENOMEM;
-	rc = xenbus_register_frontend(&driver);
+	again_wq = alloc_workqueue("pvnet-again", WQ_UNBOUND, 0);
+	rc = wq && again_wq ? xenbus_register_frontend(&driver) : -ENOMEM;
 	if (rc)
-		destroy_workqueue(wq);
+		destroy_queues();
 	return rc;
 }
 module_init(pvnet_init);
@@ -433,7 +436,7 @@ module_init(pvnet_init);
 static void __exit pvnet_exit(void)
 {
 	xenbus_unregister_driver(&driver);
-	destroy_workqueue(wq);
+	destroy_queues();
 }
 module_exit(pvnet_exit);
 

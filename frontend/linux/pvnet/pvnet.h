@@ -177,8 +177,9 @@ struct pvnet_dev {
 #define PVNET_REMOVED  1                /* no work item any more */
 #define PVNET_GROUPS_REFUSED 2          /* the back end's list is full, or it has none */
 #define PVNET_GROUPS_WAIT    3          /* for room in the ring */
+#define PVNET_AGAIN          4          /* the device is another one of this name; the driver takes it anew */
 	char *otherend;                 /* the back end's directory; our copy, as xenbus changes its own in a resume */
-	struct xenbus_watch carrier_watch, mtu_watch;
+	struct xenbus_watch carrier_watch, mtu_watch, back_watch;
 	bool again;                     /* what was closed may begin anew: it worked, or another driver had it */
 	bool stale;                     /* our directory has keys of an earlier connection */
 	bool started;                   /* both ends are connected */
