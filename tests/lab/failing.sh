@@ -15,8 +15,6 @@ prepare() {
 	done
 	echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
 	echo N >/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem
-	watcher=$(grep -lx xenwatch /proc/[0-9]*/comm | cut -d/ -f3)
-	[ -n "$watcher" ]
 }
 
 unbound() {
@@ -33,17 +31,24 @@ bind_failing() { # N
 	left=$(cat /tmp/left)
 }
 
-# ... and of xenbus' thread, which does all that follows.
+# Who does what follows: xenbus' own thread, and those of work queues that are bound to no processor.
+workers() { grep -lE '^(xenwatch|kworker/u.*)$' /proc/[0-9]*/comm | cut -d/ -f3; }
+
+# ... the Nth of theirs; left: 0 if one of them had so many.
 watch_failing() { # N
-	echo "$1" >"/proc/$watcher/fail-nth"
+	who_works=$(workers)
+	for pid in $who_works; do echo "$1" >"/proc/$pid/fail-nth"; done
 	echo "$device" >"$driver/bind" || true
 	i=0
 	until settled || [ $i = 40 ]; do
 		usleep 50000
 		i=$((i + 1))
 	done
-	left=$(cat "/proc/$watcher/fail-nth")
-	echo 0 >"/proc/$watcher/fail-nth"
+	left=1
+	for pid in $who_works; do
+		[ "$(cat "/proc/$pid/fail-nth" 2>/dev/null || echo 1)" != 0 ] || left=0
+		echo 0 2>/dev/null >"/proc/$pid/fail-nth" || true
+	done
 }
 
 failing() { # STRIDE DRIVER DEVICE
@@ -56,6 +61,7 @@ failing() { # STRIDE DRIVER DEVICE
 			nth=$((nth + $1))
 			${who}_failing $nth
 			[ "$left" = 0 ] || until_true 300 there
+			[ $((nth % 20)) -ge "$1" ] || echo "failing: $who $nth, left $left" >/dev/kmsg
 			! there || lives=$((lives + 1))
 			[ $nth -lt 20000 ] || { echo "no end of allocations by $who" >&2; exit 1; }
 		done
