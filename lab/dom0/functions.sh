@@ -167,6 +167,13 @@ guest_create() {
 		printf '%s\n' "${config[@]}"
 	} >"$lab_dir/cfg/$name.cfg"
 
+	guest_begin "$name" $paused
+}
+
+# guest_begin NAME [-p]: make the domain that guest_create has described.
+guest_begin() {
+	local name=$1 paused=${2:-}
+
 	rm -f "$lab_dir/$name.id" "$lab_dir/$name.seq"
 	# An earlier guest of that name keeps its console log.
 	local log=$lab_console/guest-$name.log n=1
@@ -178,10 +185,31 @@ guest_create() {
 	xl create $paused "$lab_dir/cfg/$name.cfg" </dev/null >"$lab_dir/cfg/$name.create" 2>&1 || {
 		local rc=$?
 		sed 's/^/xl create: /' "$lab_dir/cfg/$name.create" >&2
-		[ "$type" != hvm ] || tail -n 5 "/var/log/xen/qemu-dm-$name.log" >&2
+		! guest_is "$name" hvm || tail -n 5 "/var/log/xen/qemu-dm-$name.log" >&2
 		return $rc
 	}
 	xl domid "$name" >"$lab_dir/$name.id"
+}
+
+guest_is() { grep -q "^type=\"$2\"" "$lab_dir/cfg/$1.cfg" 2>/dev/null; } # NAME TYPE
+
+# The SVM that QEMU emulates loses a PVH or HVM guest now and then while its kernel or firmware starts.  One whose /init has not
+# begun has met nothing that is tested here: it is made again, once, and that is said.
+guest_boots() { # NAME
+	local end
+
+	! guest_is "$1" pv || return 0
+	end=$((SECONDS + $(guest_patience "$1") * 2 / 3))
+	until guest_log "$1" | grep -q '^lab: init'; do
+		xl domid "$1" >/dev/null 2>&1 || return 0
+		if [ $SECONDS -ge $end ]; then
+			echo "lab: guest $1 is made again: its /init does not begin" >&2
+			guest_tail "$1" 5
+			guest_destroy "$1" && guest_begin "$1"
+			return
+		fi
+		sleep 0.5
+	done
 }
 
 lab_quote() {
@@ -203,13 +231,15 @@ guest_tail() {
 
 # How long a guest is waited for when nobody says: five times what a boot takes
 # on a quiet machine, since emulated CPUs share theirs with whatever else runs.
-guest_patience() { if grep -q '^type="hvm"' "$lab_dir/cfg/$1.cfg" 2>/dev/null; then echo 400; else echo 180; fi; }
+guest_patience() { if guest_is "$1" hvm; then echo 400; else echo 180; fi; }
 
 # guest_wait NAME [TIMEOUT]: the status of the guest's script; 124 when there is
 # none in time, 125 when the guest is gone without a verdict.
 guest_wait() {
 	local name=$1 timeout id verdict=""
 
+	guest_id "$name" >/dev/null || lab_fail "no guest $name"
+	guest_boots "$name" || return
 	timeout=${2:-$(guest_patience "$name")}
 	id=$(guest_id "$name") || lab_fail "no guest $name"
 	wait_node "/local/domain/$id/data/verdict" "$timeout" \
