@@ -193,20 +193,21 @@ guest_begin() {
 
 guest_is() { grep -q "^type=\"$2\"" "$lab_dir/cfg/$1.cfg" 2>/dev/null; } # NAME TYPE
 
-# The SVM that QEMU emulates loses a PVH or HVM guest now and then while its kernel or firmware starts.  One whose /init has not
-# begun has met nothing that is tested here: it is made again, once, and that is said.
+# The SVM that QEMU emulates loses a PVH or HVM guest now and then while its kernel or firmware starts: no timer comes any more.
+# One whose /init has not begun has met nothing that is tested here: it is made again, up to three times, and that is said.
 guest_boots() { # NAME
-	local end
+	local end tries=3
 
 	! guest_is "$1" pv || return 0
-	end=$((SECONDS + $(guest_patience "$1") * 2 / 3))
+	end=$((SECONDS + $(guest_patience "$1") / 2))
 	until guest_log "$1" | grep -q '^lab: init'; do
 		xl domid "$1" >/dev/null 2>&1 || return 0
 		if [ $SECONDS -ge $end ]; then
+			[ $tries -gt 0 ] || return 0
 			echo "lab: guest $1 is made again: its /init does not begin" >&2
 			guest_tail "$1" 5
-			guest_destroy "$1" && guest_begin "$1"
-			return
+			guest_destroy "$1" && guest_begin "$1" || return
+			tries=$((tries - 1)) end=$((SECONDS + $(guest_patience "$1") / 2))
 		fi
 		sleep 0.5
 	done
