@@ -11,10 +11,21 @@ until_true() { # TENTHS COMMAND...
 	left=$1
 	shift
 	until "$@"; do
-		[ "$left" -gt 0 ] || { echo "not within the limit: $*" >&2; exit 1; }
+		[ "$left" -gt 0 ] || { echo "not within the limit: $*" >&2; why >&2; exit 1; }
 		usleep 100000
 		left=$((left - 1))
 	done
+}
+
+# What there is to see of a guest that waits in vain.
+why() {
+	for task in /proc/[0-9]*/task/*; do
+		case $(cat "$task/comm" 2>/dev/null) in
+		fio | dd | sh | rmmod | insmod | *xvd*) echo "$task: $(cat "$task/comm" "$task/syscall" "$task/stack" 2>/dev/null | tr '\n' ' ')" ;;
+		esac
+	done
+	grep . /sys/block/xvd*/stat /sys/block/xvd*/inflight 2>/dev/null
+	echo w >/proc/sysrq-trigger # who sleeps for good, in the log
 }
 
 fio() { /usr/bin/env fio --name=v --filename=$disk --direct=1 --ioengine=libaio --output=/tmp/fio.out "$@" || { cat /tmp/fio.out; exit 1; }; }

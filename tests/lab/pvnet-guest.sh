@@ -10,10 +10,19 @@ until_true() { # TENTHS COMMAND...
 	left=$1
 	shift
 	until "$@"; do
-		[ "$left" -gt 0 ] || { echo "not within the limit: $*" >&2; exit 1; }
+		[ "$left" -gt 0 ] || { echo "not within the limit: $*" >&2; why >&2; exit 1; }
 		usleep 100000
 		left=$((left - 1))
 	done
+}
+
+# What there is to see of a guest that waits in vain.
+why() {
+	for nic in /sys/class/net/eth*; do
+		echo "${nic##*/}: $(do_facts "${nic##*/}" 2>&1)"
+	done
+	ps -o pid,stat,args 2>/dev/null | grep -v '\[' | tail -n 12
+	echo w >/proc/sysrq-trigger # who sleeps for good, in the log
 }
 
 is() { [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
@@ -93,9 +102,9 @@ do_fetched() {
 do_rmmod() { # ROUNDS ADDRESS
 	i=0
 	while [ $i -lt "$1" ]; do
+		base=$(bytes rx)
 		ping -f -c 1000000 "$2" >/dev/null 2>&1 &
 		wget -q -O /dev/null "http://$2/file" >/dev/null 2>&1 &
-		base=$(bytes rx)
 		until_true 300 moved rx 20000
 		for nic in /sys/bus/xen/drivers/pvnet/vif-*; do
 			echo "${nic##*/}" >/sys/bus/xen/drivers/pvnet/unbind
@@ -116,8 +125,8 @@ do_rmmod() { # ROUNDS ADDRESS
 do_unbind() { # ROUNDS ADDRESS
 	i=0
 	while [ $i -lt "$1" ]; do
-		wget -q -O /dev/null "http://$2/file" >/dev/null 2>&1 &
 		base=$(bytes rx)
+		wget -q -O /dev/null "http://$2/file" >/dev/null 2>&1 &
 		until_true 300 moved rx 100000
 		echo vif-0 >/sys/bus/xen/drivers/pvnet/unbind
 		kill %1 2>/dev/null || true
