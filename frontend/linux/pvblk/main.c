@@ -449,15 +449,15 @@ static bool emulated(struct xenbus_device *xdev)
 static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
 {
 	struct pvblk_dev *dev;
-	unsigned int i;
+	unsigned int i, devid;
 
-	if (emulated(xdev))
+	if (emulated(xdev) || kstrtouint(strrchr(xdev->nodename, '/') + 1, 10, &devid))
 		return -ENODEV;
 	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
 	if (!dev)
 		return -ENOMEM;
 	/* its lower half, which is all there is room for; few back ends look at it */
-	dev->handle = simple_strtoul(strrchr(xdev->nodename, '/') + 1, NULL, 10);
+	dev->handle = devid;
 	kref_init(&dev->ref);
 	mutex_init(&dev->lock);
 	spin_lock_init(&dev->disk_lock);
