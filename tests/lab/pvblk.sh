@@ -194,7 +194,7 @@ step_rounds() {
 # What is taken away under I/O may be in the back end's hands at that moment; the kernel says so, and keeps the page.
 step_rmmod() { need && in_guest g rmmod "$rounds" && in_guest g sane "'I/O|g.e. .* still in use'"; }
 
-step_unbind() { need && in_guest g unbind 5 && in_guest g sane "'I/O|g.e. .* still in use'"; }
+step_unbind() { need && in_guest g unbind "$rounds" && in_guest g sane "'I/O|g.e. .* still in use'"; }
 
 step_save() {
 	local old
