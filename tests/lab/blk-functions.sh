@@ -129,5 +129,5 @@ half_made() {
 			return 1
 		}
 	done
-	xenstore-rm "$back" && xenstore-rm "$front" && in_guest "$1" unlied "$3"
+	xenstore-rm -t "$back" && xenstore-rm "$front" && in_guest "$1" unlied "$3"
 }
