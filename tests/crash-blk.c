@@ -2,7 +2,7 @@
 /* The block back end dies at each point of its way, with each kind of request, and nobody notices: each request has one
  * response, the disk and the guest's pages have the right bytes.
  *
- *	crash-blk [--all | --stride=N] [--list]
+ *	crash-blk [--all | --stride=N[:K]] [--list]
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -454,14 +454,12 @@ int main(int argc, char **argv)
 	unsigned stride = STRIDE;
 
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--all") == 0)
-			stride = 1;
-		else if (strncmp(argv[i], "--stride=", 9) == 0 && atoi(argv[i] + 9) > 0)
-			stride = (unsigned)atoi(argv[i] + 9);
-		else if (strcmp(argv[i], "--list") == 0)
+		if (crash_stride(argv[i], &stride))
+			continue;
+		if (strcmp(argv[i], "--list") == 0)
 			return crash_list(), 0;
 		else
-			return fprintf(stderr, "usage: crash-blk [--all | --stride=N] [--list]\n"), 2;
+			return fprintf(stderr, "usage: crash-blk [--all | --stride=N[:K]] [--list]\n"), 2;
 	}
 	for (unsigned i = 0; i < NR_CONFS; i++) {
 		uint64_t t = pvb_now_ms();

@@ -3,7 +3,7 @@
  * once and in order, each buffer comes back once, frames arrive whole (some again, after a death), the control ring's
  * requests are carried out as they were made.
  *
- *	crash-net [--all | --stride=N] [--only=SCRIPT] [--list]
+ *	crash-net [--all | --stride=N[:K]] [--only=SCRIPT] [--list]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -734,16 +734,14 @@ int main(int argc, char **argv)
 	unsigned stride = STRIDE;
 
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--all") == 0)
-			stride = 1;
-		else if (strncmp(argv[i], "--stride=", 9) == 0 && atoi(argv[i] + 9) > 0)
-			stride = (unsigned)atoi(argv[i] + 9);
-		else if (strncmp(argv[i], "--only=", 7) == 0)
+		if (crash_stride(argv[i], &stride))
+			continue;
+		if (strncmp(argv[i], "--only=", 7) == 0)
 			only = argv[i] + 7;
 		else if (strcmp(argv[i], "--list") == 0)
 			return crash_list(), 0;
 		else
-			return fprintf(stderr, "usage: crash-net [--all | --stride=N] [--only=SCRIPT] [--list]\n"), 2;
+			return fprintf(stderr, "usage: crash-net [--all | --stride=N[:K]] [--only=SCRIPT] [--list]\n"), 2;
 	}
 	begin();
 	for (unsigned i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {

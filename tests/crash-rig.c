@@ -440,11 +440,23 @@ static void passings(uint32_t *passed)
 	memcpy(passed, page->passed, sizeof(page->passed));
 }
 
+static unsigned turn;
+
+bool crash_stride(const char *arg, unsigned *stride)
+{
+	int end = 0;
+
+	if (strcmp(arg, "--all") == 0) {
+		*stride = 1;
+		return true;
+	}
+	turn = 0;
+	return (sscanf(arg, "--stride=%u%n:%u%n", stride, &end, &turn, &end) >= 1) && *stride && !arg[end];
+}
+
 /* A point where nobody has died yet is not left out. */
 static bool skipped(uint32_t point, unsigned stride)
 {
-	static unsigned turn;
-
 	if (turn++ % stride == 0 || died_at[point] == 0)
 		return false;
 	nr_skipped++;

@@ -90,6 +90,8 @@ void crash_stop(struct crash_rig *r);
 void crash_fail(const struct crash_rig *r, const char *fmt, ...) __attribute__((format(printf, 2, 3), noreturn));
 #define CRASH_CHECK(r, cond, ...) do { if (!(cond)) crash_fail((r), __VA_ARGS__); } while (0)
 
+/* --all, or --stride=N[:K]: of N cases one is run, another one for each K below N.  false: this is another option. */
+bool crash_stride(const char *arg, unsigned *stride);
 /* Every passing of every point, with rings that begin at `start`.  stride: of so many cases one is run (1: all).
  * twice: kill the successor, too. */
 void crash_all(struct crash_rig *r, const struct crash_scenario *s, uint32_t start, unsigned stride, bool twice);
