@@ -206,7 +206,9 @@ guest_boots() { # NAME
 			[ $tries -gt 0 ] || return 0
 			echo "lab: guest $1 is made again: its /init does not begin" >&2
 			guest_tail "$1" 5
-			guest_destroy "$1" && guest_begin "$1" || return
+			# the end of a domain takes its initrd along
+			ln -f "$lab_dir/$1.initrd" "$lab_dir/$1.again" && guest_destroy "$1" &&
+				mv "$lab_dir/$1.again" "$lab_dir/$1.initrd" && guest_begin "$1" || return
 			tries=$((tries - 1)) end=$((SECONDS + $(guest_patience "$1") / 2))
 		fi
 		sleep 0.5
