@@ -193,23 +193,29 @@ guest_begin() {
 
 guest_is() { grep -q "^type=\"$2\"" "$lab_dir/cfg/$1.cfg" 2>/dev/null; } # NAME TYPE
 
-# The SVM that QEMU emulates loses a PVH or HVM guest now and then while its kernel or firmware starts: no timer comes any more.
-# One whose /init has not begun has met nothing that is tested here: it is made again, up to three times, and that is said.
+# The SVM that QEMU emulates loses a PVH or HVM guest now and then while its firmware or kernel starts: it stands still, or Xen
+# tells of a triple fault and the guest is gone within a second. One whose /init has not begun has met nothing that is tested here:
+# it is made again, up to three times, and that is said.
 guest_boots() { # NAME
-	local end tries=3
+	local end tries=3 why id
 
 	! guest_is "$1" pv || return 0
-	end=$((SECONDS + $(guest_patience "$1") / 2))
-	until guest_log "$1" | grep -q '^lab: init'; do
-		xl domid "$1" >/dev/null 2>&1 || return 0
-		if [ $SECONDS -ge $end ]; then
+	id=$(guest_id "$1") end=$((SECONDS + $(guest_patience "$1") / 2))
+	while :; do
+		why=""
+		# Xen reboots one with a triple fault: it has the name, and another number
+		[ "$(xl domid "$1" 2>/dev/null)" = "$id" ] || why="it ended"
+		[ $SECONDS -lt $end ] || why="nothing comes"
+		! guest_log "$1" | grep -q '^lab: init' || return 0
+		if [ -n "$why" ]; then
 			[ $tries -gt 0 ] || return 0
-			echo "lab: guest $1 is made again: its /init does not begin" >&2
+			echo "lab: guest $1 is made again: $why before its /init began" >&2
 			guest_tail "$1" 5
 			# the end of a domain takes its initrd along
-			ln -f "$lab_dir/$1.initrd" "$lab_dir/$1.again" && guest_destroy "$1" &&
-				mv "$lab_dir/$1.again" "$lab_dir/$1.initrd" && guest_begin "$1" || return
-			tries=$((tries - 1)) end=$((SECONDS + $(guest_patience "$1") / 2))
+			ln -f "$lab_dir/$1.initrd" "$lab_dir/$1.again" || return
+			! xl domid "$1" >/dev/null 2>&1 || guest_destroy "$1" || return
+			mv "$lab_dir/$1.again" "$lab_dir/$1.initrd" && guest_begin "$1" || return
+			id=$(guest_id "$1") tries=$((tries - 1)) end=$((SECONDS + $(guest_patience "$1") / 2))
 		fi
 		sleep 0.5
 	done
