@@ -354,7 +354,7 @@ step_lies() {
 }
 
 # Each allocation of a connection fails once (a debug kernel with fault injection); STRIDE: each so manieth.
-step_failing() { need && guest_exec g "sh /root/pvblk-guest.sh failing ${STRIDE:-1}" 3000 && in_guest g verify_some && in_guest g sane "'I/O|sysfs|Call Trace'"; }
+step_failing() { need && guest_exec g "sh /root/pvblk-guest.sh failing ${STRIDE:-1}" 3000 && in_guest g verify_some && in_guest g sane "'I/O|sysfs|remove_proc_entry|Call Trace'"; }
 
 # A disk that is taken away before its front end has done anything since the guest was restored.
 step_resumed() {
