@@ -17,6 +17,12 @@
 
 /* --- buffers ------------------------------------------------------------------------------------------ */
 
+/* What was in it is nothing for the back end. */
+static struct page *new_page(struct page_pool *pool)
+{
+	return page_pool_alloc_pages(pool, GFP_ATOMIC | __GFP_NOWARN | __GFP_ZERO);
+}
+
 static bool post(struct pvnet_queue *q)
 {
 	struct pvnet_rx *rx = &q->rx;
@@ -28,7 +34,7 @@ static bool post(struct pvnet_queue *q)
 		s->kind = PVNET_OWN;
 		req.gref = rx->own[nr].ref;
 	} else {
-		s->page = page_pool_dev_alloc_pages(rx->pool);
+		s->page = new_page(rx->pool);
 		if (!s->page)
 			return false;
 		s->kind = PVNET_GRANTED;
@@ -217,7 +223,7 @@ static void add_copy(struct pvnet_queue *q, const u8 *from, u32 len)
 		struct page *page = f->fill;
 
 		if (!page || f->used == PAGE_SIZE) {
-			page = page_pool_dev_alloc_pages(q->rx.pool);
+			page = new_page(q->rx.pool);
 			if (!page) {
 				no_memory(q);
 				return;
@@ -266,7 +272,7 @@ static void take_whole(struct pvnet_queue *q, const u8 *from, u32 len)
 		f->large = true;
 		return;
 	}
-	f->whole = page_pool_dev_alloc_pages(q->rx.pool);
+	f->whole = new_page(q->rx.pool);
 	if (f->whole)
 		memcpy(page_address(f->whole) + XDP_PACKET_HEADROOM, from, len);
 	else
