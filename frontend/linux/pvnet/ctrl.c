@@ -41,7 +41,11 @@ static void end_interrupt(struct pvnet_ctrl *c, bool worked)
 
 static bool answered(struct pvnet_dev *dev)
 {
-	return READ_ONCE(dev->leaving) || pvb_ring_front_rearm(&dev->ctrl.ring) != 0;
+	if (READ_ONCE(dev->leaving) || pvb_ring_front_rearm(&dev->ctrl.ring) != 0)
+		return true;
+	/* an event for the answer before, or for nothing: without its end there are no more of them */
+	end_interrupt(&dev->ctrl, false);
+	return false;
 }
 
 /* 0 and *data, the back end's status (1 to 3), or -errno: then there will be no more messages. */
