@@ -236,6 +236,7 @@ struct net_device *pvnet_netdev_new(unsigned int max_queues)
 	if (!netdev)
 		return NULL;
 	netdev->netdev_ops = &netdev_ops;
+	netdev->priv_flags &= ~IFF_TX_SKB_SHARING; /* what is known of a frame under way is in its skb */
 	netdev->ethtool_ops = &ethtool_ops;
 	netdev->hw_features = NETIF_F_SG | NETIF_F_IP_CSUM | NETIF_F_IPV6_CSUM | NETIF_F_TSO | NETIF_F_TSO6;
 	netdev->features = netdev->hw_features | NETIF_F_RXCSUM;
