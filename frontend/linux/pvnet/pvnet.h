@@ -62,6 +62,7 @@ struct pvnet_tx {
 	u16 free;
 	u16 extras;                     /* extra infos without an answer */
 	u16 granted, groups;            /* slots, and multicast requests, without one */
+	u32 due;                        /* the answer that an event was asked for */
 	bool on;                        /* frames are taken */
 	bool copy;                      /* through own pages */
 };

@@ -55,9 +55,12 @@ static void end_interrupt(struct pvnet_queue *q, int irq, bool worked)
 	xen_irq_lateeoi(irq, worked ? 0 : XEN_EOI_FLAG_SPURIOUS);
 }
 
+/* There are answers, or a sender in want of room took the one that the event was asked for: then no other is asked for. */
 static bool tx_answered(const struct pvnet_queue *q)
 {
-	return pvb_ring_load(&q->tx.ring.sh->rsp_prod) != READ_ONCE(q->tx.ring.cons);
+	u32 cons = READ_ONCE(q->tx.ring.cons);
+
+	return pvb_ring_load(&q->tx.ring.sh->rsp_prod) != cons || (s32)(READ_ONCE(q->tx.due) - cons) <= 0;
 }
 
 int pvnet_poll(struct napi_struct *napi, int budget)

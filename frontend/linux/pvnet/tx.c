@@ -37,6 +37,7 @@ void pvnet_tx_start(struct pvnet_queue *q)
 		tx->slot[i].next_free = i + 1;
 	tx->free = 0;
 	tx->extras = tx->granted = tx->groups = 0;
+	tx->due = tx->ring.cons + 1;
 }
 
 /* There is one whenever the ring has room: a slot of the ring is free again when an id is. */
@@ -175,7 +176,8 @@ static bool rearm(struct pvnet_queue *q, bool full)
 		ahead = 1; /* somebody waits for these */
 	else if (q->tx.copy && q->tx.granted == 0 && !full)
 		ahead = PVNET_SLOTS - ROOM;
-	pvb_ring_store(&ring->sh->rsp_event, ring->cons + ahead);
+	WRITE_ONCE(q->tx.due, ring->cons + ahead);
+	pvb_ring_store(&ring->sh->rsp_event, q->tx.due);
 	pvb_ring_mb();
 	return pvb_ring_front_avail(ring) != 0;
 }
@@ -415,7 +417,7 @@ static bool send(struct pvnet_queue *q, struct sk_buff *skb)
 /* After frames were put: room for the next one, and the back end told, unless there is more to come at once. */
 static void settle(struct pvnet_queue *q, struct netdev_queue *txq, bool more)
 {
-	if (!q->live)
+	if (!q->live || !q->tx.on)
 		return;
 	keep_room(q, txq);
 	if (!more || netif_xmit_stopped(txq))
