@@ -75,6 +75,8 @@ static void begin(struct pvnet_dev *dev, enum xenbus_state back)
 	}
 	if (xdev->state != XenbusStateInitialising || back != XenbusStateInitWait)
 		return;
+	/* after a resume nobody has told us of yet there still is what was before it */
+	pvnet_teardown(dev);
 	rc = pvnet_setup(dev);
 	if (rc) {
 		pvnet_teardown(dev);
