@@ -238,19 +238,19 @@ static blk_status_t put(struct pvblk_ring *r, struct request *rq)
 	bool done = false;
 
 	BUILD_BUG_ON(sizeof(struct blkif_request) != 112 || sizeof(struct blkif_response) != 16);
+	/* made for an earlier connection, whose back end could; to this one it would say something else, a mere discard */
+	if ((req_op(rq) == REQ_OP_WRITE_ZEROES && !r->dev->limits.zeroes) ||
+	    (req_op(rq) == REQ_OP_SECURE_ERASE && !r->dev->limits.secure))
+		return BLK_STS_NOTSUPP;
 	switch (req_op(rq)) {
 	case REQ_OP_READ:
 	case REQ_OP_WRITE:
 		done = pvb_ring_front_free(&r->ring) > 0 && put_data(r, rq);
 		break;
 	case REQ_OP_WRITE_ZEROES:
-		/* made for an earlier connection, whose back end could; to this one it would say something else */
-		if (!r->dev->limits.zeroes)
-			return BLK_STS_NOTSUPP;
-		fallthrough;
+	case REQ_OP_SECURE_ERASE:
 	case REQ_OP_FLUSH:
 	case REQ_OP_DISCARD:
-	case REQ_OP_SECURE_ERASE:
 		done = pvb_ring_front_free(&r->ring) > 0;
 		if (done)
 			put_simple(r, rq);
@@ -280,8 +280,9 @@ static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_que
 	unsigned long flags;
 	blk_status_t rc;
 
-	blk_mq_start_request(rq);
 	spin_lock_irqsave(&r->lock, flags);
+	/* under the lock: a timeout in between would find nothing to ask for, and never come again */
+	blk_mq_start_request(rq);
 	if (!r->live) {
 		/* between two connections: asked again once there is one */
 		rc = pvblk_dead(r->dev) ? BLK_STS_IOERR : BLK_STS_RESOURCE;
@@ -297,6 +298,9 @@ static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_que
 	if (rc == BLK_STS_DEV_RESOURCE) {
 		r->starved = true;
 		blk_mq_stop_hw_queue(hctx);
+		/* The response that starts the queue may come before blk-mq has put the request back, and then nobody looks for it.
+		 * To this blk-mq looks again by itself. */
+		rc = BLK_STS_RESOURCE;
 	}
 	if (bd->last || rc != BLK_STS_OK)
 		push(r);
