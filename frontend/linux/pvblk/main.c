@@ -18,6 +18,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 #include <linux/module.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <xen/events.h>
 #include <xen/platform_pci.h>
@@ -165,9 +166,10 @@ static void begin(struct pvblk_dev *dev, enum xenbus_state back)
 /* The disk is there from an earlier connection: what waits goes on. */
 static void reconnected(struct pvblk_dev *dev, const struct pvblk_limits *had)
 {
-	pvblk_disk_relimit(dev, had);
 	xenbus_switch_state(dev->xdev, XenbusStateConnected);
 	pvblk_go_on(dev);
+	/* after that: who changes limits by hand may hold them until the requests that waited are done */
+	pvblk_disk_relimit(dev, had);
 	if (test_and_clear_bit(PVBLK_PAUSED, &dev->flags))
 		dev_info(&dev->xdev->dev, "%s: the back end is there again\n", dev->name);
 }
@@ -276,9 +278,8 @@ static void tell_lie(struct pvblk_dev *dev)
 	xenbus_dev_fatal(dev->xdev, -EPROTO, "%s; the disk is disabled", dev->lie);
 }
 
-static void step(struct work_struct *work)
+static void take_step(struct pvblk_dev *dev)
 {
-	struct pvblk_dev *dev = container_of(to_delayed_work(work), struct pvblk_dev, work);
 	struct xenbus_device *xdev = dev->xdev;
 	enum xenbus_state back;
 	bool close = false, paused;
@@ -336,6 +337,15 @@ static void step(struct work_struct *work)
 		pvblk_kick_disk(dev);
 	}
 	mutex_unlock(&dev->lock);
+}
+
+static void step(struct work_struct *work)
+{
+	/* also what the kernel allocates for us: memory may have to be written to this disk before it is free */
+	unsigned int noio = memalloc_noio_save();
+
+	take_step(container_of(to_delayed_work(work), struct pvblk_dev, work));
+	memalloc_noio_restore(noio);
 }
 
 /* --- the disk; dev->lock is not held ------------------------------------------------------------------ */
@@ -606,7 +616,8 @@ static int __init pvblk_init(void)
 	 * made when the guest is suspended would be published by who comes to life with another back end. */
 	wq = alloc_workqueue("pvblk", WQ_UNBOUND | WQ_MEM_RECLAIM | WQ_FREEZABLE, 0);
 	disk_wq = alloc_workqueue("pvblk-disk", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	again_wq = alloc_workqueue("pvblk-again", WQ_UNBOUND, 0);
+	/* freezable, too: it waits for xenbus' lock, which is held throughout a suspend, with what a suspend waits for */
+	again_wq = alloc_workqueue("pvblk-again", WQ_UNBOUND | WQ_FREEZABLE, 0);
 	pvblk_debug_init();
 	rc = wq && disk_wq && again_wq ? xenbus_register_frontend(&driver) : -ENOMEM;
 	if (rc) {

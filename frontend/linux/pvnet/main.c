@@ -427,7 +427,8 @@ static int __init pvnet_init(void)
 #endif
 	/* reclaim: memory may be written out over it to be freed */
 	wq = alloc_workqueue("pvnet", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
-	again_wq = alloc_workqueue("pvnet-again", WQ_UNBOUND, 0);
+	/* freezable: it waits for xenbus' lock, which is held throughout a suspend, with what a suspend waits for */
+	again_wq = alloc_workqueue("pvnet-again", WQ_UNBOUND | WQ_FREEZABLE, 0);
 	rc = wq && again_wq ? xenbus_register_frontend(&driver) : -ENOMEM;
 	if (rc)
 		destroy_queues();
