@@ -283,6 +283,15 @@ static void put_bad_extras(struct nqueue *q, enum nback_lie lie)
 		put_extra(q, &x);
 }
 
+/* The first slot has the most. */
+static void put_many(struct nqueue *q, const struct pending *p)
+{
+	uint32_t piece = p->len / XEN_NETIF_NR_SLOTS_MIN, n = p->len - (XEN_NETIF_NR_SLOTS_MIN - 1) * piece;
+
+	for (uint32_t at = 0; at < p->len; at += n, n = piece)
+		put_data(q, p, at, n, at + n < p->len ? NETRXF_more_data : 0);
+}
+
 static void put_lie(struct nqueue *q, const struct pending *p)
 {
 	enum nback_lie lie = q->nb->opt.lie;
@@ -322,6 +331,9 @@ static void put_lie(struct nqueue *q, const struct pending *p)
 	case NBACK_RX_SHORT_FIRST:
 		put_data(q, p, 0, 1, NETRXF_more_data);
 		put_data(q, p, 1, p->len - 1, 0);
+		break;
+	case NBACK_RX_MANY:
+		put_many(q, p);
 		break;
 	case NBACK_RX_EMPTY:
 		put_raw(q, 0, 4095, 0, 0);

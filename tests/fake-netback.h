@@ -37,6 +37,7 @@ enum nback_lie {
 	/* not lies that kill, but frames that are no good */
 	NBACK_RX_SHORT,       /* 1 to 13 bytes */
 	NBACK_RX_SHORT_FIRST, /* a good frame whose first slot has 1 byte */
+	NBACK_RX_MANY,        /* a good frame in 18 slots, as many as there may be */
 	NBACK_RX_EMPTY,       /* 0 bytes */
 	NBACK_RX_ERROR,       /* NETIF_RSP_ERROR, also in the middle of a frame */
 	NBACK_RX_BLANK,       /* blank checksum of something that has none */

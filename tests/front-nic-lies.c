@@ -217,7 +217,7 @@ static void test_bad_frames(void **state)
 	static const struct { enum nback_lie lie; unsigned bad, errors, good; } frames[] = {
 		{ NBACK_RX_SHORT, 20, 0, 0 },	    { NBACK_RX_EMPTY, 20, 0, 0 },  { NBACK_RX_ERROR, 0, 20, 0 },
 		{ NBACK_RX_BLANK, 20, 0, 0 },	    { NBACK_RX_GSO_UDP, 20, 0, 0 },
-		{ NBACK_RX_SHORT_FIRST, 0, 0, 20 },
+		{ NBACK_RX_SHORT_FIRST, 0, 0, 20 }, { NBACK_RX_MANY, 0, 0, 20 },
 	};
 	struct env *e = *state;
 

@@ -47,6 +47,7 @@ static const struct {
 	{ "ctrl-jump", NBACK_CTRL_JUMP },
 	{ "rx-short", NBACK_RX_SHORT },
 	{ "rx-short-first", NBACK_RX_SHORT_FIRST },
+	{ "rx-many", NBACK_RX_MANY },
 	{ "rx-empty", NBACK_RX_EMPTY },
 	{ "rx-error", NBACK_RX_ERROR },
 	{ "rx-blank", NBACK_RX_BLANK },

@@ -198,7 +198,7 @@ bound_again() { # DEVID
 }
 
 # Frames for a back end that lies about them.  WANTED: dead, alive, any,
-# cycled (comes to an end), or remade (works once it was made for the last time)
+# whole (its frames are good), cycled (comes to an end), or remade (works once it was made for the last time)
 do_lied() { # DEVID WANTED
 	case $2 in
 	cycled) cycled "$1" && bound_again "$1"; return ;;
@@ -208,7 +208,7 @@ do_lied() { # DEVID WANTED
 	nic=$(nic_of "$1")
 	ip link set "$nic" up
 	ip addr add 10.40.0.1/24 dev "$nic" 2>/dev/null || ip addr show dev "$nic" | grep -q 10.40.0.1/
-	[ "$2" != alive ] || until_true 300 connected "$1"
+	case $2 in alive | whole) until_true 300 connected "$1" ;; esac
 	arp -s 10.40.0.9 00:16:3e:99:99:99
 	left=20
 	[ "$2" = dead ] || left=2
@@ -221,10 +221,12 @@ do_lied() { # DEVID WANTED
 	done
 	case $2 in
 	dead) told_once "$1" || { echo "vif-$1 is not disabled, or said it twice" >&2; exit 1; } ;;
-	alive) connected "$1" && ! disabled "$1" || { echo "vif-$1 is disabled" >&2; exit 1; } ;;
+	alive | whole) connected "$1" && ! disabled "$1" || { echo "vif-$1 is disabled" >&2; exit 1; } ;;
 	esac
 	dmesg | sed -n "s/.*vif-$1: .*\(queue .*disabled\)/\1/p"
 	do_facts "$nic" >/tmp/facts
+	[ "$2" != whole ] || { grep -q 'rx_packets[:=][1-9]' /tmp/facts && ! grep -q 'rx_errors[:=][1-9]' /tmp/facts; } ||
+		{ echo "vif-$1: not all frames were good: $(cat /tmp/facts)" >&2; exit 1; }
 	tr ' ' '\n' </tmp/facts | grep -E '^(rx_errors|rx_bad|tx_errors|events|spurious)[:=]' | tr '\n' ' ' || true
 }
 

@@ -29,7 +29,7 @@ front="lab.modules=xen-blkfront lab.wait=0"
 # What is taken away under traffic may be in the back end's hands at that moment; the kernel says so, and keeps the page.
 kept="'g.e. .* still in use'"
 
-all_lies="honest honest-plain rx-short rx-short-plain rx-short-first rx-short-first-plain rx-empty rx-empty-plain
+all_lies="honest honest-plain rx-short rx-short-plain rx-short-first rx-short-first-plain rx-many rx-many-plain rx-empty rx-empty-plain
 	rx-error rx-error-plain rx-blank rx-blank-plain rx-gso-udp rx-gso-udp-plain storm storm-plain tx-id tx-stale tx-duplicate
 	tx-duplicate-plain tx-status tx-null tx-jump tx-one tx-backwards rx-id rx-size rx-size-plain rx-offset rx-status
 	rx-jump rx-backwards rx-prefix rx-extra-type rx-extra-none rx-extra-endless rx-gso-type rx-gso-size rx-gso-twice
@@ -178,6 +178,7 @@ step_lies() {
 		halves) half_made_nics || return; continue ;;
 		states) wanted=cycled ;;
 		remake) wanted=remade ;;
+		rx-many) wanted=whole ;;
 		spy*) wanted=alive ;;
 		chaos) wanted=any ;;
 		honest | storm | rx-short* | rx-empty | rx-error | rx-blank | rx-gso-udp) wanted=alive ;;

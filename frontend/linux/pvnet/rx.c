@@ -205,8 +205,10 @@ static void add_page(struct pvnet_queue *q, struct page *page, u32 offset, u32 l
 {
 	struct pvnet_frame *f = &q->rx.frame;
 
-	if (skb_shinfo(f->skb)->nr_frags == MAX_SKB_FRAGS) {
-		f->failed = true;
+	/* of the slots a frame may have there is one more than pages here: the first one's bytes are copied then */
+	if (skb_shinfo(f->skb)->nr_frags == MAX_SKB_FRAGS &&
+	    !__pskb_pull_tail(f->skb, skb_frag_size(&skb_shinfo(f->skb)->frags[0]))) {
+		no_memory(q);
 		page_pool_put_full_page(q->rx.pool, page, true);
 		return;
 	}
