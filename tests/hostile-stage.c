@@ -15,6 +15,7 @@
 #include "bus/local/fabric.h"
 #include "bus/loop.h"
 #include "tests/hostile-place.h"
+#include "tests/tree.h"
 
 bool stage_on_xen;
 uint32_t stage_good_domid;
@@ -226,7 +227,7 @@ void stage_down(void)
 	pvb_store_close(stage.store);
 	if (!stage_on_xen) {
 		pvb_fabric_stop(fabric);
-		rmdir(stage.dir);
+		remove_tree(stage.dir);
 		unlink(stage.log_path);
 	}
 }

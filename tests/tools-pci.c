@@ -4,12 +4,12 @@
 #include "config.h"
 #include "unit.h"
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "pci.h"
+#include "tests/tree.h"
 
 static char root[64];
 
@@ -63,11 +63,6 @@ static void put_link(const char *dir, const char *file, const char *to)
 	path_of(target, sizeof(target), to);
 	unlink(path);
 	assert_int_equal(symlink(target, path), 0);
-}
-
-static int forget(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	return remove(path);
 }
 
 #define BUS "sys/devices/pci0000:00/"
@@ -127,7 +122,7 @@ static int build(void **state)
 
 static int clear(void **state)
 {
-	return nftw(root, forget, 16, FTW_DEPTH | FTW_PHYS);
+	return remove_tree(root);
 }
 
 static struct pci_host scan(void)

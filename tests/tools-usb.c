@@ -3,12 +3,12 @@
 #include "config.h"
 #include "unit.h"
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "usb.h"
+#include "tests/tree.h"
 
 static char root[64];
 
@@ -88,14 +88,9 @@ static int build(void **state)
 	return 0;
 }
 
-static int forget(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	return remove(path);
-}
-
 static int clear(void **state)
 {
-	return nftw(root, forget, 16, FTW_DEPTH | FTW_PHYS);
+	return remove_tree(root);
 }
 
 static struct usb_host scan(void)

@@ -13,6 +13,7 @@
 #include "bus/nodes.h"
 #include "bus/offer.h"
 #include "frontend/user/pvnic.h"
+#include "tests/tree.h"
 
 #define WAIT_MS 15000
 #define NR_GUESTS 2u
@@ -198,12 +199,10 @@ static int down(void **state)
 	show_log();
 	if (log_has("AddressSanitizer") || log_has("runtime error"))
 		return -1;
-	unlink(e.log);
 	pvb_loop_free(e.loop);
 	pvb_store_close(e.tool);
 	pvb_fabric_stop(e.fabric);
-	rmdir(e.dir);
-	return 0;
+	return remove_tree(e.dir);
 }
 
 static struct pvb_device_id id_of(unsigned i)
