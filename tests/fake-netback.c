@@ -283,13 +283,17 @@ static void put_bad_extras(struct nqueue *q, enum nback_lie lie)
 		put_extra(q, &x);
 }
 
-/* The first slot has the most. */
+/* The first slot has the most, and a whole Ethernet header: Linux' front ends want it in one. */
 static void put_many(struct nqueue *q, const struct pending *p)
 {
-	uint32_t piece = p->len / XEN_NETIF_NR_SLOTS_MIN, n = p->len - (XEN_NETIF_NR_SLOTS_MIN - 1) * piece;
+	uint32_t piece = (p->len - 14) / (XEN_NETIF_NR_SLOTS_MIN - 1), n;
 
-	for (uint32_t at = 0; at < p->len; at += n, n = piece)
+	piece = piece > 0 ? piece : 1;
+	n = p->len > 14 + (XEN_NETIF_NR_SLOTS_MIN - 1) * piece ? p->len - (XEN_NETIF_NR_SLOTS_MIN - 1) * piece : 14;
+	for (uint32_t at = 0; at < p->len; at += n, n = piece) {
+		n = n < p->len - at ? n : p->len - at;
 		put_data(q, p, at, n, at + n < p->len ? NETRXF_more_data : 0);
+	}
 }
 
 static void put_lie(struct nqueue *q, const struct pending *p)
