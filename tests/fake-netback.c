@@ -419,6 +419,30 @@ static void put_frame(struct nqueue *q, const struct pending *p)
 	nb->counts.rx_frames++;
 }
 
+/* Slots that there must be before anything is said. */
+static int wanted_of(const struct nqueue *q, const struct pending *p)
+{
+	int wanted = (int)slots_of(q->nb, p), most = q->rx_all < LIE_SLOTS ? q->rx_all : LIE_SLOTS;
+
+	return q->nb->opt.lie >= NBACK_RX_ID && wanted < most ? most : wanted;
+}
+
+/* Slots there are.  If that is less than wanted, more than these cause an event. */
+static int wait_rx(struct nqueue *q, int wanted)
+{
+	int n = pvb_ring_back_avail(&q->rx), before;
+
+	do {
+		before = n;
+		if (n < 0 || n >= wanted)
+			break;
+		pvb_ring_store(&q->rx.sh->req_event, q->rx.cons + (uint32_t)n + 1);
+		pvb_ring_mb();
+		n = pvb_ring_back_avail(&q->rx);
+	} while (n != before);
+	return n;
+}
+
 static void feed(struct nqueue *q)
 {
 	struct nback *nb = q->nb;
@@ -426,12 +450,10 @@ static void feed(struct nqueue *q)
 	int n;
 
 	while ((p = q->head) != NULL) {
-		n = pvb_ring_back_avail(&q->rx);
-		if (n < (int)slots_of(nb, p))
-			n = pvb_ring_back_rearm(&q->rx);
+		n = wait_rx(q, wanted_of(q, p));
 		if (n < 0)
 			complain(nb, "queue %u: the receive ring's producer jumped", q->nr);
-		if (n < (int)slots_of(nb, p) || (nb->opt.lie >= NBACK_RX_ID && n < LIE_SLOTS && n < q->rx_all))
+		if (n < wanted_of(q, p))
 			break;
 		if (lies(nb, NBACK_RX_ID, NBACK_RX_UNASKED_GSO) || lies(nb, NBACK_RX_SHORT, NBACK_RX_GSO_UDP))
 			put_lie(q, p);
@@ -465,7 +487,8 @@ static bool on_rx(struct nqueue *q)
 	bool work = q->rx.cons != pvb_ring_load(&q->rx.sh->req_prod);
 
 	feed(q);
-	pvb_ring_back_rearm(&q->rx);
+	if (q->head == NULL)
+		pvb_ring_back_rearm(&q->rx);
 	return work;
 }
 
