@@ -338,6 +338,11 @@ static bool acquire_place(struct blk_req *r)
 
 static int acquire_iovecs(struct blk_req *r)
 {
+	if (r->e->nr_segs == 1) {
+		r->iov = &r->iov0;
+		r->nr_iov = 1;
+		return 0;
+	}
 	r->buf = bufpool_get(r->q->dev->ctx->pool, r->e->nr_segs * sizeof(struct iovec), &r->buf_got);
 	if (!r->buf)
 		return -EAGAIN;

@@ -132,8 +132,9 @@ static ssize_t call_now(struct file *f, enum bio_op op, const struct run *run, i
 {
 	off_t off = (off_t)run->bios[0]->off;
 
-	if (op == BIO_READ && !flags && run->nr_vec == 1) /* the short way in */
-		return pread(f->fd, run->iov->iov_base, run->iov->iov_len, off);
+	if (!flags && run->nr_vec == 1) /* the short way in */
+		return op == BIO_READ ? pread(f->fd, run->iov->iov_base, run->iov->iov_len, off) :
+					pwrite(f->fd, run->iov->iov_base, run->iov->iov_len, off);
 	if (op == BIO_READ)
 		return preadv2(f->fd, run->iov, (int)run->nr_vec, off, flags);
 	return pwritev2(f->fd, run->iov, (int)run->nr_vec, off, flags);
