@@ -46,26 +46,6 @@ static inline void pvb_page_drop(struct pvb_page *p)
 	p->page = NULL;
 }
 
-/* What keys() writes, in one transaction; it is called again when somebody else was faster.  0 or -errno. */
-static inline int pvb_publish(int (*keys)(void *dev, struct xenbus_transaction t), void *dev)
-{
-	struct xenbus_transaction t;
-	int rc;
-
-	do {
-		rc = xenbus_transaction_start(&t);
-		if (rc)
-			return rc;
-		rc = keys(dev, t);
-		if (rc) {
-			xenbus_transaction_end(t, 1);
-			return rc;
-		}
-		rc = xenbus_transaction_end(t, 0);
-	} while (rc == -EAGAIN);
-	return rc;
-}
-
 static inline int pvb_watch(struct xenbus_watch *w, const char *dir, const char *key,
 			    void (*fn)(struct xenbus_watch *, const char *, const char *))
 {
@@ -93,13 +73,75 @@ static inline void pvb_unwatch(struct xenbus_watch *w)
 	w->node = NULL;
 }
 
-/* A toolstack may take a device away and make one of the same name in one breath.  xenbus looks for the name when it gets to
+/* --- our state in the store -----------------------------------------------------------------------------
+ *
+ * A toolstack may take a device away and make one of the same name in one breath.  xenbus looks for the name when it gets to
  * it, and finds it: for it nothing has happened, and the driver would wait for ever for what another device's back end had
- * promised.  But our state in the store says so: nobody writes it but we and who makes a device. */
+ * promised.  But our state in the store says so: nobody writes it but we and who makes a device.  So it is never written
+ * without a look at what it is: a new device that is not Initialising is none to xenbus. */
 static inline bool pvb_made_again(const struct xenbus_device *xdev)
 {
 	return xdev->state != XenbusStateInitialising &&
 	       xenbus_read_driver_state(xdev->nodename) == XenbusStateInitialising;
+}
+
+/* What keys() writes (NULL: nothing) and the state, in one transaction; keys() is called again when somebody else was faster.
+ * 0; -ENOENT: the device is being taken away; -ESTALE: it is another one by now; -errno. */
+static inline int pvb_publish(struct xenbus_device *xdev, enum xenbus_state state,
+			      int (*keys)(void *dev, struct xenbus_transaction t), void *dev)
+{
+	struct xenbus_transaction t;
+	int rc, now;
+
+	do {
+		rc = xenbus_transaction_start(&t);
+		if (rc)
+			return rc;
+		if (xenbus_scanf(t, xdev->nodename, "state", "%d", &now) != 1)
+			rc = -ENOENT;
+		else if (now == XenbusStateInitialising && xdev->state != XenbusStateInitialising)
+			rc = -ESTALE;
+		else if (keys)
+			rc = keys(dev, t);
+		if (!rc)
+			rc = xenbus_printf(t, xdev->nodename, "state", "%d", state);
+		if (rc) {
+			xenbus_transaction_end(t, 1);
+			return rc;
+		}
+		rc = xenbus_transaction_end(t, 0);
+	} while (rc == -EAGAIN);
+	if (!rc)
+		xdev->state = state;
+	return rc;
+}
+
+/* A device that goes is told nothing, nor one that was made again; what its driver does next is what it would do of the old one. */
+static inline void pvb_switch(struct xenbus_device *xdev, enum xenbus_state state)
+{
+	int rc = state == xdev->state ? 0 : pvb_publish(xdev, state, NULL, NULL);
+
+	if (rc && rc != -ENOENT && rc != -ESTALE)
+		xenbus_dev_error(xdev, rc, "writing state %d", state);
+	/* it stays one that was made again */
+	if (rc != -ESTALE || state != XenbusStateInitialising)
+		xdev->state = state;
+}
+
+/* As xenbus_dev_fatal(). */
+#define pvb_fatal(xdev, rc, fmt, ...) do { \
+	xenbus_dev_error(xdev, rc, fmt, ##__VA_ARGS__); \
+	pvb_switch(xdev, XenbusStateClosing); \
+} while (0)
+
+/* The last word of a driver.  Who has told nothing yet tells nothing now: the device may be a new one already. */
+static inline void pvb_leave(struct xenbus_device *xdev)
+{
+	if (xdev->state != XenbusStateInitialising)
+		pvb_switch(xdev, XenbusStateClosed);
+	/* the next driver's device is not the one that we had */
+	if (pvb_made_again(xdev))
+		xdev->state = XenbusStateInitialising;
 }
 
 struct pvb_again {

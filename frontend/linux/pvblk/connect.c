@@ -218,7 +218,7 @@ static int publish_keys(void *arg, struct xenbus_transaction t)
 
 static int publish(struct pvblk_dev *dev)
 {
-	int rc = pvb_publish(publish_keys, dev);
+	int rc = pvb_publish(dev->xdev, XenbusStateInitialised, publish_keys, dev);
 
 	dev->stale |= rc == 0;
 	return rc;

@@ -109,7 +109,7 @@ void pvblk_dev_put(struct pvblk_dev *dev)
 
 static void failed(struct pvblk_dev *dev, int rc, const char *what)
 {
-	xenbus_dev_fatal(dev->xdev, rc, "%s", what);
+	pvb_fatal(dev->xdev, rc, "%s", what);
 	pvblk_kill(dev);
 }
 
@@ -143,7 +143,7 @@ static void begin(struct pvblk_dev *dev, enum xenbus_state back)
 		clear_bit(PVBLK_CLOSING, &dev->flags);
 		if (!dev->disk)
 			clear_bit(PVBLK_DEAD, &dev->flags);
-		xenbus_switch_state(xdev, XenbusStateInitialising);
+		pvb_switch(xdev, XenbusStateInitialising);
 	}
 	if (xdev->state != XenbusStateInitialising || back != XenbusStateInitWait || pvblk_dead(dev))
 		return;
@@ -155,18 +155,20 @@ static void begin(struct pvblk_dev *dev, enum xenbus_state back)
 	dev->tries++;
 	dev->tried = jiffies;
 	rc = pvblk_setup(dev);
-	if (rc) {
-		failed(dev, rc, "no rings for the back end");
-		pvblk_teardown(dev);
+	if (!rc)
 		return;
-	}
-	xenbus_switch_state(xdev, XenbusStateInitialised);
+	/* It is being taken away, and goes; or it is made again, and begins anew when there is something new in the store. */
+	if (rc == -ENOENT || rc == -EACCES || rc == -ESTALE)
+		xenbus_dev_error(xdev, rc, "its keys can not be written");
+	else
+		failed(dev, rc, "no rings for the back end");
+	pvblk_teardown(dev);
 }
 
 /* The disk is there from an earlier connection: what waits goes on. */
 static void reconnected(struct pvblk_dev *dev, const struct pvblk_limits *had)
 {
-	xenbus_switch_state(dev->xdev, XenbusStateConnected);
+	pvb_switch(dev->xdev, XenbusStateConnected);
 	pvblk_go_on(dev);
 	/* after that: who changes limits by hand may hold them until the requests that waited are done */
 	pvblk_disk_relimit(dev, had);
@@ -205,7 +207,7 @@ static void connect(struct pvblk_dev *dev)
 		reconnected(dev, &had);
 		return;
 	}
-	xenbus_switch_state(dev->xdev, XenbusStateConnected);
+	pvb_switch(dev->xdev, XenbusStateConnected);
 	set_bit(PVBLK_ADD, &dev->flags);
 	pvblk_kick_disk(dev);
 }
@@ -249,7 +251,7 @@ static void pause(struct pvblk_dev *dev, enum xenbus_state back)
 	pvblk_recall(dev);
 	pvblk_teardown(dev);
 	set_bit(PVBLK_PAUSED, &dev->flags);
-	xenbus_switch_state(xdev, XenbusStateClosed);
+	pvb_switch(xdev, XenbusStateClosed);
 	begin(dev, back);
 }
 
@@ -275,7 +277,7 @@ static void tell_lie(struct pvblk_dev *dev)
 	smp_rmb(); /* the bit before the text: pairs with lie() */
 	dev->told_lie = true;
 	pvblk_kill(dev);
-	xenbus_dev_fatal(dev->xdev, -EPROTO, "%s; the disk is disabled", dev->lie);
+	pvb_fatal(dev->xdev, -EPROTO, "%s; the disk is disabled", dev->lie);
 }
 
 static void take_step(struct pvblk_dev *dev)
@@ -394,8 +396,10 @@ static void unplug(struct pvblk_dev *dev)
 	/* After a restore meanwhile it was not this back end that wanted to go: begin anew with it. */
 	if (!test_and_clear_bit(PVBLK_CLOSE, &dev->flags))
 		dev->rebind = true;
-	if (dev->xdev->state != XenbusStateClosed)
-		xenbus_frontend_closed(dev->xdev);
+	if (dev->xdev->state != XenbusStateClosed) {
+		pvb_switch(dev->xdev, XenbusStateClosed);
+		complete(&dev->xdev->down);
+	}
 	mutex_unlock(&dev->lock);
 	pvblk_kick_work(dev);
 }
@@ -525,11 +529,7 @@ static void remove(struct xenbus_device *xdev)
 	mutex_lock(&dev->lock);
 	pvblk_disk_free(dev);
 	pvblk_teardown(dev);
-	/* the next driver's device may not be the one that we had */
-	if (pvb_made_again(xdev))
-		xdev->state = XenbusStateInitialising;
-	else
-		xenbus_switch_state(xdev, XenbusStateClosed);
+	pvb_leave(xdev);
 	mutex_unlock(&dev->lock);
 	pvblk_disk_unname(dev);
 	dev_set_drvdata(&xdev->dev, NULL);

@@ -103,7 +103,7 @@ static int publish_keys(void *arg, struct xenbus_transaction t)
 
 static int publish(struct pvnet_dev *dev)
 {
-	int rc = pvb_publish(publish_keys, dev);
+	int rc = pvb_publish(dev->xdev, XenbusStateConnected, publish_keys, dev);
 
 	dev->stale |= rc == 0;
 	return rc;

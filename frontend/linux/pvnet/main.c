@@ -71,19 +71,21 @@ static void begin(struct pvnet_dev *dev, enum xenbus_state back)
 		dev->again = false;
 		dev->stale = true;
 		pvnet_teardown(dev);
-		xenbus_switch_state(xdev, XenbusStateInitialising);
+		pvb_switch(xdev, XenbusStateInitialising);
 	}
 	if (xdev->state != XenbusStateInitialising || back != XenbusStateInitWait)
 		return;
 	/* after a resume nobody has told us of yet there still is what was before it */
 	pvnet_teardown(dev);
 	rc = pvnet_setup(dev);
-	if (rc) {
-		pvnet_teardown(dev);
-		xenbus_dev_fatal(xdev, rc, "no queues for the back end");
+	if (!rc)
 		return;
-	}
-	xenbus_switch_state(xdev, XenbusStateConnected);
+	pvnet_teardown(dev);
+	/* It is being taken away, and goes; or it is made again, and begins anew when there is something new in the store. */
+	if (rc == -ENOENT || rc == -EACCES || rc == -ESTALE)
+		xenbus_dev_error(xdev, rc, "its keys can not be written");
+	else
+		pvb_fatal(xdev, rc, "no queues for the back end");
 }
 
 static void announce(struct pvnet_dev *dev)
@@ -98,15 +100,17 @@ static void announce(struct pvnet_dev *dev)
 static void close(struct pvnet_dev *dev)
 {
 	pvnet_stop(dev);
-	if (dev->xdev->state != XenbusStateClosed)
-		xenbus_frontend_closed(dev->xdev);
+	if (dev->xdev->state == XenbusStateClosed)
+		return;
+	pvb_switch(dev->xdev, XenbusStateClosed);
+	complete(&dev->xdev->down);
 }
 
 /* A program came or went, and what a back end may send it is told when a connection begins. */
 static void reconnect(struct pvnet_dev *dev)
 {
 	pvnet_stop(dev);
-	xenbus_switch_state(dev->xdev, XenbusStateClosing);
+	pvb_switch(dev->xdev, XenbusStateClosing);
 }
 
 static void tell_lie(struct pvnet_dev *dev)
@@ -115,7 +119,7 @@ static void tell_lie(struct pvnet_dev *dev)
 		return;
 	dev->told_lie = true;
 	pvnet_stop(dev);
-	xenbus_dev_fatal(dev->xdev, -EPROTO, "%s", dev->lie);
+	pvb_fatal(dev->xdev, -EPROTO, "%s", dev->lie);
 }
 
 static void step(struct work_struct *work)
@@ -320,13 +324,13 @@ static void leave(struct pvnet_dev *dev)
 	unsigned long until = jiffies + CLOSE_WAIT;
 
 	/* a toolstack in a hurry takes our directory first; then there is no way to say anything */
-	if (back_is(dev, XenbusStateClosed, XenbusStateInitWait) ||
+	if (dev->xdev->state == XenbusStateInitialising || back_is(dev, XenbusStateClosed, XenbusStateInitWait) ||
 	    !xenbus_exists(XBT_NIL, dev->xdev->nodename, "state") || pvb_made_again(dev->xdev))
 		return;
-	if (dev->xdev->state == XenbusStateConnected || dev->xdev->state == XenbusStateInitialising)
-		xenbus_switch_state(dev->xdev, XenbusStateClosing);
+	if (dev->xdev->state == XenbusStateConnected)
+		pvb_switch(dev->xdev, XenbusStateClosing);
 	wait_back(dev, XenbusStateClosing, XenbusStateClosed, until);
-	xenbus_switch_state(dev->xdev, XenbusStateClosed);
+	pvb_switch(dev->xdev, XenbusStateClosed);
 	wait_back(dev, XenbusStateClosed, XenbusStateInitWait, until);
 }
 
@@ -348,11 +352,7 @@ static void remove(struct xenbus_device *xdev)
 	mutex_lock(&dev->lock);
 	leave(dev);
 	pvnet_teardown(dev);
-	/* the next driver's device is not the one that we had */
-	if (pvb_made_again(xdev))
-		xdev->state = XenbusStateInitialising;
-	else
-		xenbus_switch_state(xdev, XenbusStateClosed);
+	pvb_leave(xdev);
 	mutex_unlock(&dev->lock);
 	/* NAPI may have found a lie meanwhile; it is off now */
 	cancel_work_sync(&dev->work);
@@ -376,7 +376,7 @@ static int resume(struct xenbus_device *xdev)
 	pvnet_teardown(dev);
 	/* the work item may have come between the core and this */
 	if (xdev->state != XenbusStateInitialising)
-		xenbus_switch_state(xdev, XenbusStateInitialising);
+		pvb_switch(xdev, XenbusStateInitialising);
 	mutex_unlock(&dev->lock);
 	if (pvb_watch(&dev->carrier_watch, otherend, "carrier", carrier_changed))
 		netdev_warn(dev->netdev, "changes of the carrier will not be seen\n");
