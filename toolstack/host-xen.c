@@ -3,6 +3,7 @@
  * configuration have files of their own. */
 #include "config.h"
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -441,6 +442,23 @@ int xen_look(struct host *h, uint32_t domid, libxl_dominfo *i, struct pvb_error 
 	return rc ? xen_err(h, err, rc, "domain %u", domid) : 0;
 }
 
+/* libxl tells of a domain's death when it begins to die; it is there until nobody has its memory mapped, QEMU for one. */
+static bool is_gone(struct host *h, uint32_t domid, int timeout_ms)
+{
+	uint64_t end = pvb_now_ms() + (uint64_t)(timeout_ms < 0 ? 10000 : timeout_ms);
+	libxl_dominfo i;
+	int rc;
+
+	for (;;) {
+		libxl_dominfo_init(&i);
+		rc = libxl_domain_info(h->ctx, &i, domid);
+		libxl_dominfo_dispose(&i);
+		if (rc || pvb_now_ms() >= end)
+			return rc != 0;
+		poll(NULL, 0, 50);
+	}
+}
+
 int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error *err)
 {
 	libxl_evgen_domain_death *death = NULL;
@@ -448,7 +466,6 @@ int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error
 	libxl_event *ev = NULL;
 	struct pci_slot *slots = NULL;
 	unsigned nr_slots = 0;
-	libxl_dominfo i;
 	int rc;
 
 	if (xen_pci_slots(h, domid, &slots, &nr_slots, NULL))
@@ -464,10 +481,7 @@ int xen_destroy(struct host *h, uint32_t domid, int timeout_ms, struct pvb_error
 		free(slots);
 		return xen_err(h, err, rc, "destroying domain %u", domid);
 	}
-	libxl_dominfo_init(&i);
-	rc = libxl_domain_info(h->ctx, &i, domid);
-	libxl_dominfo_dispose(&i);
-	if (rc == 0)
+	if (!is_gone(h, domid, timeout_ms))
 		rc = pvb_err(err, -EBUSY, "domain %u is dying but not gone: some program still maps its memory", domid);
 	else
 		rc = xen_pci_released(h, domid, slots, nr_slots, err);
