@@ -18,13 +18,14 @@
 #include <unistd.h>
 #include <libxl_event.h>
 #include <libxlutil.h>
-#include "host-xen.h"
+#include "host-xen-usb.h"
 #include "loop.h"
 #include "output.h"
 
 #define LOCK_FILE "/var/lock/xl"
 #define LOG_DIR   "/var/log/xen"
 #define DUMP_DIR  "/var/lib/xen/dump"
+#define USB_LOOK_MS 1000 /* between looks at what was plugged in */
 
 /* --- dry run ----------------------------------------------------------------------------------------- */
 
@@ -277,6 +278,8 @@ int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_strea
 	if (!rc) {
 		rc = xen_pci_check_created(h, *domid, dc, err);
 		if (!rc)
+			rc = xen_usb_created(h, *domid, dc, err);
+		if (!rc)
 			rc = xen_console_serve(h, console_text, *domid, err);
 		if (!rc)
 			rc = xen_let_go(h, *domid, dc->c_info.name, o, err);
@@ -322,6 +325,7 @@ struct monitor {
 	int nr_ejects;
 	uint64_t since_ms;
 	char console[XEN_CONSOLE_TEXT]; /* where it is served */
+	struct usb_back *usb;           /* NULL: nothing comes back */
 };
 
 static void note(struct monitor *m, const char *what)
@@ -459,6 +463,8 @@ static int build_again(struct monitor *m, libxl_domain_config *dc, struct pvb_er
 	if (rc)
 		return rc;
 	m->domid = domid;
+	if (m->usb)
+		usb_back_enter(m->usb, m->h, domid);
 	if (xen_console_serve(m->h, m->console, domid, err))
 		note(m, err->text); /* better a guest whose console is elsewhere than none */
 	rc = watch(m, err);
@@ -515,8 +521,11 @@ static int ended(struct monitor *m, int reason, struct pvb_error *err)
 		action = action == LIBXL_ACTION_ON_SHUTDOWN_COREDUMP_DESTROY ? LIBXL_ACTION_ON_SHUTDOWN_DESTROY :
 									      LIBXL_ACTION_ON_SHUTDOWN_RESTART;
 	}
-	if (action == LIBXL_ACTION_ON_SHUTDOWN_RESTART || action == LIBXL_ACTION_ON_SHUTDOWN_RESTART_RENAME)
+	if (action == LIBXL_ACTION_ON_SHUTDOWN_RESTART || action == LIBXL_ACTION_ON_SHUTDOWN_RESTART_RENAME) {
+		if (m->usb)
+			usb_back_leave(m->usb, m->h, m->domid, &dc);
 		take_update(m, &dc, err);
+	}
 	switch (action) {
 	case LIBXL_ACTION_ON_SHUTDOWN_PRESERVE:
 		break;
@@ -576,9 +585,14 @@ static int suspended(struct monitor *m, struct pvb_error *err)
 	}
 }
 
+static void usb_note(void *arg, const char *text)
+{
+	note(arg, text);
+}
+
 int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *err)
 {
-	struct monitor m = { .h = h, .domid = domid };
+	struct monitor m = { .h = h, .domid = domid, .usb = usb_back_new() };
 	int rc = watch(&m, err);
 
 	xen_console_kept(h, domid, m.console);
@@ -590,7 +604,13 @@ int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *
 	while (!rc) {
 		libxl_event *ev;
 
-		rc = xen_event(h, LIBXL_EVENTMASK_ALL, m.domid, &ev, -1);
+		rc = xen_event(h, LIBXL_EVENTMASK_ALL, m.domid, &ev, m.usb ? USB_LOOK_MS : -1);
+		if (rc == ERROR_TIMEDOUT) {
+			if (usb_back_due(m.usb))
+				usb_back_look(m.usb, h, m.domid, usb_note, &m);
+			rc = 0;
+			continue;
+		}
 		if (rc) {
 			rc = xen_err(h, err, rc, "watching domain %u", m.domid);
 			break;
@@ -619,5 +639,6 @@ int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *
 		libxl_event_free(h->ctx, ev);
 	}
 	unwatch(&m);
+	usb_back_free(m.usb);
 	return rc;
 }

@@ -6,9 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "host-xen.h"
+#include "host-xen-usb.h"
 #include "output.h"
-#include "usb.h"
 
 #define USB_MS 20000 /* for QEMU or a back end to answer, when nobody says otherwise */
 
@@ -23,8 +22,7 @@ static int domain_fits(struct host *h, uint32_t domid, struct pvb_error *err)
 	return rc;
 }
 
-/* Where in the domain the device with this address is.  false: it is not there. */
-static bool place(struct host *h, uint32_t domid, uint8_t bus, uint8_t addr, libxl_device_usbdev *out)
+bool xen_usb_place(struct host *h, uint32_t domid, uint8_t bus, uint8_t addr, libxl_device_usbdev *out)
 {
 	int nr = 0;
 	libxl_device_usbdev *list = libxl_device_usbdev_list(h->ctx, domid, &nr);
@@ -39,8 +37,16 @@ static bool place(struct host *h, uint32_t domid, uint8_t bus, uint8_t addr, lib
 	return found;
 }
 
-/* The host's devices, and which domain has each by libxl's records. */
-static int scan(struct host *h, struct usb_host *usb, struct pvb_error *err)
+/* libxl takes what was plugged in again for what was there before. */
+static bool is_stale(struct host *h, uint32_t domid, const libxl_device_usbdev *dev)
+{
+	struct usb_kept k;
+
+	return xen_usb_kept_at(h, domid, dev->ctrl, dev->port, &k) &&
+	       (k.bus != dev->u.hostdev.hostbus || k.addr != dev->u.hostdev.hostaddr);
+}
+
+int xen_usb_scan(struct host *h, struct usb_host *usb, struct pvb_error *err)
 {
 	int nr_doms = 0, rc = usb_scan(usb, NULL, err);
 	libxl_dominfo *doms;
@@ -58,7 +64,8 @@ static int scan(struct host *h, struct usb_host *usb, struct pvb_error *err)
 
 		for (int i = 0; list && i < nr; i++)
 			for (unsigned d = 0; d < usb->nr; d++)
-				if (usb->dev[d].bus == list[i].u.hostdev.hostbus && usb->dev[d].addr == list[i].u.hostdev.hostaddr)
+				if (usb->dev[d].bus == list[i].u.hostdev.hostbus && usb->dev[d].addr == list[i].u.hostdev.hostaddr &&
+				    !is_stale(h, doms[k].domid, &list[i]))
 					usb->dev[d].owner = doms[k].domid;
 		libxl_device_usbdev_list_free(list, nr);
 	}
@@ -138,6 +145,8 @@ static int ctrl_detach(struct host *h, uint32_t domid, int devid, struct pvb_err
 		rc = pvb_err(err, -EBUSY, "domain %u still has USB controller %d", domid, devid);
 		libxl_device_usbctrl_dispose(&seen);
 	}
+	for (int port = 1; !rc && port <= ctrl.ports; port++)
+		xen_usb_forget(h, domid, devid, port);
 out:
 	libxl_device_usbctrl_dispose(&ctrl);
 	return rc;
@@ -145,8 +154,8 @@ out:
 
 /* --- devices ----------------------------------------------------------------------------------------- */
 
-static int do_attach(struct host *h, uint32_t domid, const struct usb_spec *spec, const struct usb_dev *d, struct json_object **out,
-		     struct pvb_error *err)
+int xen_usb_put(struct host *h, uint32_t domid, const struct usb_spec *spec, const struct usb_dev *d, struct json_object **out,
+		struct pvb_error *err)
 {
 	libxl_asyncop_how how = xen_op(h);
 	libxl_device_usbdev dev, seen;
@@ -164,7 +173,7 @@ static int do_attach(struct host *h, uint32_t domid, const struct usb_spec *spec
 	libxl_device_usbdev_dispose(&dev);
 	if (rc)
 		return xen_err(h, err, rc, "attaching USB device %s to domain %u", d->name, domid);
-	if (!place(h, domid, d->bus, d->addr, &seen))
+	if (!xen_usb_place(h, domid, d->bus, d->addr, &seen))
 		return pvb_err(err, -EIO, "USB device %s was attached to domain %u but is not in its list", d->name, domid);
 	*out = out_obj();
 	out_int(*out, "domid", domid);
@@ -172,6 +181,14 @@ static int do_attach(struct host *h, uint32_t domid, const struct usb_spec *spec
 	out_int(*out, "controller", seen.ctrl);
 	out_int(*out, "port", seen.port);
 	return 0;
+}
+
+/* So that it comes back when it is plugged in again. */
+static int keep_name(struct host *h, uint32_t domid, const struct usb_spec *spec, const struct usb_dev *d, struct pvb_error *err)
+{
+	libxl_device_usbdev at;
+
+	return xen_usb_place(h, domid, d->bus, d->addr, &at) ? xen_usb_keep(h, domid, &at, spec, d, err) : 0;
 }
 
 static int usb_attach(struct host *h, uint32_t domid, const struct usb_spec *spec, struct json_object **out, struct pvb_error *err)
@@ -182,7 +199,7 @@ static int usb_attach(struct host *h, uint32_t domid, const struct usb_spec *spe
 	int rc = domain_fits(h, domid, err);
 
 	if (!rc)
-		rc = scan(h, &usb, err);
+		rc = xen_usb_scan(h, &usb, err);
 	if (rc)
 		return rc;
 	rc = usb_resolve(&usb, spec, &d, err);
@@ -197,7 +214,9 @@ static int usb_attach(struct host *h, uint32_t domid, const struct usb_spec *spe
 	if (!rc && h->p->dry_run)
 		pvl_note(h->p, "would attach USB device %s to domain %u", d->name, domid);
 	else if (!rc)
-		rc = do_attach(h, domid, spec, d, out, err);
+		rc = xen_usb_put(h, domid, spec, d, out, err);
+	if (!rc && *out)
+		rc = keep_name(h, domid, spec, d, err);
 	usb_free(&usb);
 	return rc;
 }
@@ -212,7 +231,7 @@ int xen_usb_check_create(struct host *h, const libxl_domain_config *dc, struct p
 	/* libxl 4.17 adds a controller to its records then, but none to QEMU, and fails when the domain is built */
 	if (dc->c_info.type == LIBXL_DOMAIN_TYPE_HVM && !dc->num_usbctrls)
 		return pvb_err(err, -EINVAL, "usbdev=[] of an HVM guest needs a controller: usbctrl=[\"type=devicemodel\"]");
-	rc = scan(h, &usb, err);
+	rc = xen_usb_scan(h, &usb, err);
 	if (rc)
 		return rc;
 	for (int i = 0; i < dc->num_usbdevs && !rc; i++) {
@@ -230,32 +249,91 @@ int xen_usb_check_create(struct host *h, const libxl_domain_config *dc, struct p
 	return rc;
 }
 
-/* What a detach means: a port of the guest, or a device of the host.  One that is unplugged is found by its address only. */
+int xen_usb_created(struct host *h, uint32_t domid, const libxl_domain_config *dc, struct pvb_error *err)
+{
+	struct usb_host usb;
+	int rc = dc->num_usbdevs ? xen_usb_scan(h, &usb, err) : 0;
+
+	if (rc || !dc->num_usbdevs)
+		return rc;
+	for (unsigned i = 0; i < usb.nr && !rc; i++) {
+		libxl_device_usbdev at;
+
+		if (usb.dev[i].owner == domid && xen_usb_place(h, domid, usb.dev[i].bus, usb.dev[i].addr, &at))
+			rc = xen_usb_keep(h, domid, &at, NULL, &usb.dev[i], err);
+	}
+	usb_free(&usb);
+	return rc;
+}
+
+/* What the domain has, by our records and then by libxl's; to be freed. */
+static struct usb_kept *devices_of(struct host *h, uint32_t domid, unsigned *nr)
+{
+	struct usb_kept *all = xen_usb_kept(h, domid, nr), *more;
+	unsigned nr_kept = *nr;
+	int nr_list = 0;
+	libxl_device_usbdev *list = libxl_device_usbdev_list(h->ctx, domid, &nr_list);
+
+	for (int i = 0; list && i < nr_list; i++) {
+		bool known = false;
+
+		for (unsigned k = 0; k < nr_kept; k++)
+			known |= all[k].spec.ctrl == list[i].ctrl && all[k].spec.port == list[i].port;
+		more = known ? NULL : reallocarray(all, *nr + 1, sizeof(*more));
+		if (!more)
+			continue;
+		all = more;
+		all[(*nr)++] = (struct usb_kept){
+			{ .bus = -1, .addr = -1, .vendor = -1, .product = -1, .ctrl = list[i].ctrl, .port = list[i].port },
+			list[i].u.hostdev.hostbus, list[i].u.hostdev.hostaddr,
+		};
+	}
+	libxl_device_usbdev_list_free(list, nr_list);
+	return all;
+}
+
+static bool same_name(const struct usb_spec *a, const struct usb_spec *b)
+{
+	if (*a->port_path)
+		return strcmp(a->port_path, b->port_path) == 0;
+	return a->vendor >= 0 && a->vendor == b->vendor && a->product == b->product && (!*a->serial || strcmp(a->serial, b->serial) == 0);
+}
+
+/* What a detach means: a port of the guest, or a device of the host.  One that is unplugged is found by what it was attached as. */
 static int find_dev(struct host *h, uint32_t domid, const struct usb_spec *spec, libxl_device_usbdev *dev, struct pvb_error *err)
 {
+	bool by_port = spec->bus < 0 && spec->vendor < 0 && !*spec->port_path;
+	int rc = 0, bus = spec->bus, addr = spec->addr;
 	struct usb_dev *d = NULL;
 	struct usb_host usb;
-	int rc, bus = spec->bus, addr = spec->addr;
+	struct usb_kept *all;
+	unsigned nr, i = 0;
 
-	if (bus < 0 && spec->vendor < 0 && !*spec->port_path)
-		return libxl_ctrlport_to_device_usbdev(h->ctx, domid, spec->ctrl, spec->port, dev) ?
-			       pvb_err(err, -ENOENT, "domain %u has no USB device at port %d of controller %d", domid, spec->port,
-				       spec->ctrl) : 0;
-	if (bus < 0) {
-		rc = usb_scan(&usb, NULL, err);
-		if (rc)
-			return rc;
+	if (!by_port && bus < 0 && (rc = usb_scan(&usb, NULL, err)) == 0) {
 		rc = usb_resolve(&usb, spec, &d, err);
 		if (!rc) {
 			bus = d->bus;
 			addr = d->addr;
 		}
 		usb_free(&usb);
-		if (rc)
-			return rc;
 	}
-	return place(h, domid, (uint8_t)bus, (uint8_t)addr, dev) ? 0 :
-		       pvb_err(err, -ENOENT, "domain %u has no USB device hostbus=%d hostaddr=%d", domid, bus, addr);
+	all = devices_of(h, domid, &nr);
+	while (i < nr && !(by_port ? all[i].spec.ctrl == spec->ctrl && all[i].spec.port == spec->port
+				   : bus >= 0 && all[i].bus == bus && all[i].addr == addr))
+		i++;
+	for (unsigned k = 0; k < nr && i == nr && !by_port; k++)
+		if (same_name(spec, &all[k].spec))
+			i = k;
+	if (i < nr) {
+		xen_usb_device(&all[i], dev);
+		rc = 0;
+	} else if (by_port) {
+		rc = pvb_err(err, -ENOENT, "domain %u has no USB device at port %d of controller %d", domid, spec->port, spec->ctrl);
+	} else if (!rc) {
+		rc = pvb_err(err, -ENOENT, "domain %u has no USB device hostbus=%d hostaddr=%d", domid, bus, addr);
+	}
+	free(all);
+	return rc;
 }
 
 static int usb_detach(struct host *h, uint32_t domid, const struct usb_spec *spec, struct pvb_error *err)
@@ -277,30 +355,32 @@ static int usb_detach(struct host *h, uint32_t domid, const struct usb_spec *spe
 	rc = xen_wait(h, &how, libxl_device_usbdev_remove(h->ctx, domid, &dev, &how), pvl_timeout(h->p, USB_MS));
 	if (rc)
 		return xen_err(h, err, rc, "USB device at port %d of controller %d of domain %u", dev.port, dev.ctrl, domid);
-	return place(h, domid, dev.u.hostdev.hostbus, dev.u.hostdev.hostaddr, &seen) ?
-		       pvb_err(err, -EBUSY, "domain %u still has the USB device at port %d of controller %d", domid, dev.port, dev.ctrl) : 0;
+	if (xen_usb_place(h, domid, dev.u.hostdev.hostbus, dev.u.hostdev.hostaddr, &seen))
+		return pvb_err(err, -EBUSY, "domain %u still has the USB device at port %d of controller %d", domid, dev.port, dev.ctrl);
+	xen_usb_forget(h, domid, dev.ctrl, dev.port);
+	return 0;
 }
 
 /* --- list -------------------------------------------------------------------------------------------- */
 
-static void add_devices(const libxl_device_usbdev *list, int nr, int ctrl, const struct usb_host *usb, struct json_object *row)
+static void add_devices(const struct usb_kept *all, unsigned nr, int ctrl, const struct usb_host *usb, struct json_object *row)
 {
 	struct json_object *devices = out_arr();
 	char id[16];
 
-	for (int i = 0; list && i < nr; i++) {
+	for (unsigned i = 0; i < nr; i++) {
 		struct json_object *o;
 		const struct usb_dev *d = NULL;
 
-		if (list[i].ctrl != ctrl)
+		if (all[i].spec.ctrl != ctrl)
 			continue;
 		for (unsigned k = 0; k < usb->nr && !d; k++)
-			if (usb->dev[k].bus == list[i].u.hostdev.hostbus && usb->dev[k].addr == list[i].u.hostdev.hostaddr)
+			if (usb->dev[k].bus == all[i].bus && usb->dev[k].addr == all[i].addr)
 				d = &usb->dev[k];
 		o = out_obj();
-		out_int(o, "port", list[i].port);
-		out_int(o, "hostbus", list[i].u.hostdev.hostbus);
-		out_int(o, "hostaddr", list[i].u.hostdev.hostaddr);
+		out_int(o, "port", all[i].spec.port);
+		out_int(o, "hostbus", all[i].bus);
+		out_int(o, "hostaddr", all[i].addr);
 		out_str(o, "device", d ? d->name : NULL); /* null: unplugged */
 		if (d)
 			snprintf(id, sizeof(id), "%04x:%04x", d->vendor, d->product);
@@ -314,10 +394,11 @@ static void add_devices(const libxl_device_usbdev *list, int nr, int ctrl, const
 
 static int usb_list(struct host *h, uint32_t domid, struct json_object *rows, struct pvb_error *err)
 {
-	int nr_ctrls = 0, nr = 0, rc = 0;
+	int nr_ctrls = 0, rc = 0;
 	libxl_device_usbctrl *ctrls = libxl_device_usbctrl_list(h->ctx, domid, &nr_ctrls);
-	libxl_device_usbdev *devs = libxl_device_usbdev_list(h->ctx, domid, &nr);
 	struct usb_host usb = { 0 };
+	unsigned nr;
+	struct usb_kept *all = devices_of(h, domid, &nr);
 
 	if (usb_scan(&usb, NULL, NULL))
 		usb.nr = 0; /* without a bus the lines have addresses only */
@@ -337,14 +418,14 @@ static int usb_list(struct host *h, uint32_t domid, struct json_object *rows, st
 			out_int(row, "state", info.state);
 			out_int(row, "version", info.version);
 			out_int(row, "ports", info.ports);
-			add_devices(devs, nr, info.devid, &usb, row);
+			add_devices(all, nr, info.devid, &usb, row);
 			json_object_array_add(rows, row);
 		}
 		libxl_usbctrlinfo_dispose(&info);
 	}
 	usb_free(&usb);
 	libxl_device_usbctrl_list_free(ctrls, nr_ctrls);
-	libxl_device_usbdev_list_free(devs, nr);
+	free(all);
 	return rc;
 }
 

@@ -129,6 +129,8 @@ void xen_console_kept(struct host *h, uint32_t domid, char text[XEN_CONSOLE_TEXT
 extern const struct usb_ops xen_usb_ops;
 /* What speaks against the devices of a configuration. */
 int xen_usb_check_create(struct host *h, const libxl_domain_config *dc, struct pvb_error *err);
+/* The new domain's devices are remembered, so that they come back when they are plugged in again. */
+int xen_usb_created(struct host *h, uint32_t domid, const libxl_domain_config *dc, struct pvb_error *err);
 
 /* --- host-xen-pci.c --- */
 /* One device of pci=[]; what speaks against a configuration's devices (seizes those that are to be seized);
