@@ -24,7 +24,8 @@ xvdb=51728
 
 # wait in the guest: CONDITION [TENTHS]
 until_true() { echo "i=0; until $1; do [ \$i != ${2:-300} ] || { echo 'not within the limit: $1' | tr -d '\"' >&2; exit 1; }; usleep 100000; i=\$((i + 1)); done; "; }
-there="$(until_true '[ -b /dev/xvdb ]')"
+# Linux shows the node a moment before it can be opened.
+there="$(until_true '[ -b /dev/xvdb ] && (: </dev/xvdb) 2>/dev/null')"
 scanned="$(until_true '[ -e /sys/block/xvdb ] && [ "$(cat /sys/block/xvdb/inflight | tr -d " 0\n")" != "" ]')"
 gone="$(until_true '[ ! -e /sys/bus/xen/devices/vbd-51728 ]')"
 
