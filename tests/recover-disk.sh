@@ -28,7 +28,8 @@ for how in "xvda op=randrw qd=16 bs=4k" "xvda op=randrw qd=32 bs=512 --queues 4"
 	total=$((total + $(went_on) - before))
 done
 [ $total -ge 6 ] || fail "only $total workers were killed"
-! grep "Closing (error)" pvbackd.log || fail "a disk was given up"
+# A guest that leaves while its worker is dead has closed its port when the next one comes.
+! grep -B1 "Closing (error)" pvbackd.log | grep "^<3>" | grep -v ": event channel [0-9]*: Invalid argument" || fail "a disk was given up"
 
 # one after the other until nobody comes any more
 bench xvda "op=randrw qd=4 bs=4k verify=1 time=10" >bench.json &
