@@ -117,7 +117,7 @@ step_again() {
 
 # A guest's kernel: a disk whose bytes are what they are, bytes that go out by a serial line; then both again.
 step_use() {
-	local files=() f n=0
+	local files=() f n=0 before
 
 	for f in /root/usb/*.ko; do files+=(--file "$f:/usb/${f##*/}"); done
 	while :; do
@@ -138,6 +138,17 @@ step_use() {
 		fail "the guest does not see it again: $(guest_exec u1 'dmesg | tail -n 20')"
 	check "and reads it again" test "$(guest_exec u1 'cat /dev/sd[ab] | sha256sum | cut -d" " -f1' 200)" = "$(cat /root/usb/stick.sha256)"
 	guest_exec u1 'dd if=/dev/zero of=$(ls /dev/sd[ab]) bs=4096 count=4 conv=fsync 2>&1' 100 || fail "the guest can not write"
+
+	# What is unplugged while it is built again comes later; the rest it has.
+	unplug || fail "it can not be unplugged"
+	before=$(command xl domid u1)
+	want 0 '' reboot u1
+	wait_for "now=\$(command xl domid u1 2>/dev/null) && [ \"\$now\" != $before ]" 120 || fail "u1 is not built again: $(cat /var/log/xen/pvl-u1.log)"
+	wait_for 'said u1 "started again"' 20
+	want 0 '"id": "0403:6001"' --json usb-list u1
+	check "what is unplugged is not there" eval '! pvl --json usb-list u1 | grep -q PVBUS1'
+	plug || fail "it can not be plugged in"
+	wait_for "has_stick u1" 20 || fail "it did not come back after a reboot: $(pvl --json usb-list u1) $(cat /var/log/xen/pvl-u1.log)"
 	want 0 '' destroy u1
 }
 
