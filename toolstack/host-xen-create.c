@@ -564,6 +564,9 @@ static void ejected(struct monitor *m, libxl_event *ev)
  * libxl tells when a domain goes on, and libxl reports no second shutdown to a watch that has reported one. */
 static int suspended(struct monitor *m, struct pvb_error *err)
 {
+	uint64_t next_ms = 0;
+	const char *what;
+
 	unwatch(m);
 	for (;;) {
 		libxl_dominfo i;
@@ -576,10 +579,12 @@ static int suspended(struct monitor *m, struct pvb_error *err)
 		libxl_dominfo_dispose(&i);
 		if (over)
 			return watch(m, err);
-		if (xen_stream_orphaned(m->h, m->domid)) {
-			note(m, "who saved it is dead: it goes on here");
-			rc = xen_resume(m->h, m->domid, err);
-			return rc ? rc : watch(m, err);
+		rc = xen_stream_orphan(m->h, m->domid, &next_ms, &what, err);
+		if (rc < 0)
+			note(m, err->text);
+		if (rc > 0) {
+			note(m, what);
+			return watch(m, err);
 		}
 		poll(NULL, 0, 500);
 	}

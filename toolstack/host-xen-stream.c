@@ -5,10 +5,12 @@
  * File     The header of savefile.h, then libxl's stream.
  * Promise  At any failure one guest runs, and never two.  The domain is suspended and not destroyed until the file is
  *          on disk or the receiver runs it.  Who works on a suspended domain says so in its directory; a monitor that
- *          finds this process dead lets the domain go on (xen_stream_orphaned()).
+ *          finds this process dead takes its place (xen_stream_orphan()).
  * Words    sender <- banner, -> header and stream, <- ready, -> go, <- report and one byte: 0 it runs, else <- go (back
- *          to you).  Until "go" the domain is the sender's.  When the link breaks after "go" the sender asks the other
- *          host again: migrate-receive --settle UUID.
+ *          to you).  Until "go" the domain is the sender's.  When the link breaks after "go" the sender, or the monitor of
+ *          a sender that is dead, asks the other host again: migrate-receive --settle UUID.
+ * Copies   A receiver says in the store, by UUID, that it is at work.  A copy whose receiver is dead is destroyed by the
+ *          first who comes to know: the sender asks after a failure, and so does the next receiver of that UUID.
  */
 #include "config.h"
 #include <errno.h>
@@ -32,6 +34,9 @@
 #define INCOMING "--incoming"
 #define AWAY     "--migratedaway"
 #define ANSWER_MS 120000 /* from the end of the stream to the receiver's word */
+#define GO_MS     60000  /* from ready to go: less, so that a receiver has decided when its sender asks */
+#define CLEAR_MS  20000  /* for a receiver to say that nothing is left of a failed migration */
+#define SETTLE_MS 10000  /* between two questions of a monitor */
 
 static const char banner[] = "xl migration receiver ready, send binary domain data.\n";
 static const char ready[] = "domain received, ready to unpause";
@@ -89,9 +94,16 @@ static int get_config(struct host *h, const struct savefile *f, struct cfg *cfg,
 
 /* --- who works on a suspended domain ------------------------------------------------------------------ */
 
-static void mark_path(uint32_t domid, char *buf, size_t len)
+#define MARK_LEN 64
+
+static void mark_path(uint32_t domid, char buf[MARK_LEN])
 {
-	snprintf(buf, len, "/libxl/%u/pvl-saver", domid);
+	snprintf(buf, MARK_LEN, "/libxl/%u/pvl-saver", domid);
+}
+
+static void incoming_path(const char *uuid, char buf[MARK_LEN])
+{
+	snprintf(buf, MARK_LEN, "/tool/pvl/incoming/%s", uuid);
 }
 
 /* A process by its id and start, as an id alone is given out again. */
@@ -111,43 +123,52 @@ static unsigned long long started(pid_t pid)
 	return when;
 }
 
-static void mark(struct host *h, uint32_t domid)
+/* ask: the command that tells whether the domain runs on the other host, or "" while it is certainly ours. */
+static int mark_at(struct host *h, const char *path, const char *ask, struct pvb_error *err)
 {
-	char path[40];
+	struct pvb_store *st = xen_store(h);
+	int rc = st ? pvb_store_printf(st, PVB_NO_TXN, path, "%d %llu %s", (int)getpid(), started(getpid()), ask) : -ENOTCONN;
 
-	mark_path(domid, path, sizeof(path));
-	if (xen_store(h))
-		pvb_store_printf(h->store, PVB_NO_TXN, path, "%d %llu", (int)getpid(), started(getpid()));
+	return rc ? pvb_err(err, rc, "xenstore %s: %s", path, strerror(-rc)) : 0;
 }
 
-static void unmark(struct host *h, uint32_t domid)
+static void unmark_at(struct host *h, const char *path)
 {
-	char path[40];
-
-	mark_path(domid, path, sizeof(path));
 	if (xen_store(h))
 		pvb_store_rm(h->store, PVB_NO_TXN, path);
 }
 
-/* 1: marked, and who marked it lives; 0: not marked; -1: marked by one that is dead. */
-static int marked(struct host *h, uint32_t domid)
+static int mark(struct host *h, uint32_t domid, const char *ask, struct pvb_error *err)
 {
-	unsigned long long when;
-	char path[40], *text;
-	int pid, rc = 0;
+	char path[MARK_LEN];
 
-	mark_path(domid, path, sizeof(path));
-	if (!xen_store(h) || pvb_store_read(h->store, PVB_NO_TXN, path, &text))
-		return 0;
-	if (sscanf(text, "%d %llu", &pid, &when) == 2)
-		rc = when && started(pid) == when ? 1 : -1;
-	free(text);
-	return rc;
+	mark_path(domid, path);
+	return mark_at(h, path, ask, err);
 }
 
-bool xen_stream_orphaned(struct host *h, uint32_t domid)
+static void unmark(struct host *h, uint32_t domid)
 {
-	return marked(h, domid) < 0;
+	char path[MARK_LEN];
+
+	mark_path(domid, path);
+	unmark_at(h, path);
+}
+
+/* 1: marked, and who marked it lives; 0: not marked; -1: marked by one that is dead.  ask may be NULL; it is malloc'ed. */
+static int marked_at(struct host *h, const char *path, char **ask)
+{
+	unsigned long long when;
+	int pid, at = 0, rc = 0;
+	char *text;
+
+	if (!xen_store(h) || pvb_store_read(h->store, PVB_NO_TXN, path, &text))
+		return 0;
+	if (sscanf(text, "%d %llu %n", &pid, &when, &at) >= 2)
+		rc = when && started(pid) == when ? 1 : -1;
+	if (ask)
+		*ask = strdup(at ? text + at : "");
+	free(text);
+	return rc;
 }
 
 /* --- suspend and resume ------------------------------------------------------------------------------- */
@@ -337,8 +358,9 @@ int xen_save(struct host *h, uint32_t domid, const struct save_opts *o, struct p
 	if (rc || fd < 0)
 		goto out;
 	catch_signals();
-	mark(h, domid);
-	rc = send_stream(h, domid, fd, 0, o->bandwidth, h->p->timeout_ms, err);
+	rc = mark(h, domid, "", err);
+	if (!rc)
+		rc = send_stream(h, domid, fd, 0, o->bandwidth, h->p->timeout_ms, err);
 	if (!rc)
 		rc = finish(fd, part, o->file, err);
 	if (rc) {
@@ -471,23 +493,27 @@ static char *receiver(const struct migrate_opts *o, const char *more)
 			o->paused ? " -p" : "", more) < 0 ? NULL : text;
 }
 
-/* The link broke after "go".  1: the other side runs it, 0: it has nothing left of it; -errno: nobody knows. */
-static int settle(struct host *h, const struct migrate_opts *o, const char *uuid, struct pvb_error *err)
+/* What asks the other host for what became of its copy. */
+static char *question(const struct migrate_opts *o, const char *uuid)
 {
-	struct link l;
-	char more[64], *command, word = '?';
-	int rc;
+	char more[64];
 
 	snprintf(more, sizeof(more), " --settle %s", uuid);
-	command = receiver(o, more);
-	if (!command)
-		return pvb_err(err, -ENOMEM, "out of memory");
-	rc = start_link(command, &l, err);
+	return receiver(o, more);
+}
+
+/* 1: the other side runs it, 0: it has nothing left of it; -errno: nobody knows. */
+static int settle(struct host *h, const char *ask, int timeout_ms, struct pvb_error *err)
+{
+	struct link l;
+	char word = '?';
+	int rc;
+
+	rc = start_link(ask, &l, err);
 	if (!rc) {
-		rc = savefile_get(l.from, &word, 1, pvl_timeout(h->p, ANSWER_MS), &xen_stop);
+		rc = savefile_get(l.from, &word, 1, timeout_ms, &xen_stop);
 		end_link(&l);
 	}
-	free(command);
 	if (rc || (word != 'r' && word != 'n'))
 		return pvb_err(err, -EREMOTEIO, "the receiver does not tell what became of it");
 	return word == 'r';
@@ -502,6 +528,27 @@ static int rename_to(struct host *h, uint32_t domid, const char *name, struct pv
 	return rc ? xen_err(h, err, rc, "renaming domain %u to %s", domid, name) : 0;
 }
 
+static bool ends_with(const char *name, const char *end)
+{
+	size_t len = strlen(name), tail = strlen(end);
+
+	return len > tail && strcmp(name + len - tail, end) == 0;
+}
+
+/* From "NAME--migratedaway" to NAME. */
+static void name_back(struct host *h, uint32_t domid)
+{
+	char *name = libxl_domid_to_name(h->ctx, domid);
+	struct pvb_error why = { 0 };
+
+	if (name && ends_with(name, AWAY)) {
+		name[strlen(name) - strlen(AWAY)] = '\0';
+		if (rename_to(h, domid, name, &why))
+			pvl_note(h->p, "%s", why.text);
+	}
+	free(name);
+}
+
 static void phase(struct host *h, uint32_t domid, const char *what)
 {
 	struct json_object *fields = out_obj();
@@ -514,11 +561,12 @@ static void phase(struct host *h, uint32_t domid, const char *what)
 
 /* Everything up to "go": at a failure the domain is ours and goes on here. */
 static int hand_over(struct host *h, uint32_t domid, const struct migrate_opts *o, libxl_domain_config *dc, struct link *l,
-		     struct pvb_error *err)
+		     bool *heard, struct pvb_error *err)
 {
 	int rc = hear(l->from, banner, LEN_BANNER, h->p->timeout_ms, "starting the receiver", err);
 	char away[160];
 
+	*heard = !rc;
 	if (!rc) {
 		phase(h, domid, "receiver started");
 		rc = put_config(l->to, dc, err);
@@ -537,7 +585,7 @@ static int hand_over(struct host *h, uint32_t domid, const struct migrate_opts *
 }
 
 /* "go" has been said.  1: it runs there; 0: it does not, and never will; -errno: nobody knows. */
-static int outcome(struct host *h, const struct migrate_opts *o, const char *uuid, struct link *l, struct pvb_error *err)
+static int outcome(struct host *h, const char *ask, struct link *l, struct pvb_error *err)
 {
 	struct pvb_error why = { 0 };
 	char status = 1;
@@ -554,18 +602,45 @@ static int outcome(struct host *h, const struct migrate_opts *o, const char *uui
 	}
 	end_link(l);
 	pvl_note(h->p, "migrate: the link broke at the last step (%s): asking again", why.text);
-	rc = settle(h, o, uuid, err);
+	rc = settle(h, ask, pvl_timeout(h->p, ANSWER_MS), err);
 	if (rc == 0)
 		pvb_err(err, -EREMOTEIO, "the receiver ended before it started the domain");
 	return rc;
 }
 
-int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, struct pvb_error *err)
+/* It failed before "go", and the domain goes on here: the other host is to keep nothing of it. */
+static void clear_copy(struct host *h, const char *ask)
 {
 	struct pvb_error why = { 0 };
-	libxl_domain_config dc;
-	char uuid[37], *command;
+
+	xen_stop = 0;
+	if (settle(h, ask, CLEAR_MS, &why) < 0)
+		pvl_note(h->p, "migrate: %s: a domain NAME" INCOMING " may be left there until it is sent again", why.text);
+}
+
+/* "go" has been said: what comes of it, and of the domain here. */
+static int away(struct host *h, uint32_t domid, const char *name, const char *ask, struct link *l, struct pvb_error *err)
+{
+	int rc = outcome(h, ask, l, err);
+
+	if (rc < 0) /* the mark stays: a monitor asks on when this process has ended */
+		return pvb_err(err, rc, "the link broke at the last step and the other host does not answer: domain %u stays "
+			       "suspended until it does; if it does not run there, pvl rename %u %s and pvl resume %u", domid,
+			       domid, name, domid);
+	if (rc == 0) {
+		name_back(h, domid);
+		return go_on(h, domid, err, err->code);
+	}
+	rc = xen_destroy(h, domid, 60000, err);
+	return rc ? pvb_err_prefix(err, rc, "it runs on the other host, but here") : 0;
+}
+
+int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, struct pvb_error *err)
+{
+	char uuid[37], *command = NULL, *ask = NULL;
 	struct link l = { -1, -1, -1 };
+	libxl_domain_config dc;
+	bool heard = false;
 	int rc;
 
 	libxl_domain_config_init(&dc);
@@ -574,44 +649,74 @@ int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, st
 		goto out;
 	snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT, LIBXL_UUID_BYTES(dc.c_info.uuid));
 	command = receiver(o, "");
-	rc = command ? start_link(command, &l, err) : pvb_err(err, -ENOMEM, "out of memory");
-	free(command);
+	ask = question(o, uuid);
+	rc = command && ask ? start_link(command, &l, err) : pvb_err(err, -ENOMEM, "out of memory");
 	if (rc)
 		goto out;
 	catch_signals();
-	mark(h, domid);
-	rc = hand_over(h, domid, o, &dc, &l, err);
+	rc = mark(h, domid, "", err);
+	if (!rc)
+		rc = hand_over(h, domid, o, &dc, &l, &heard, err);
+	/* from here on it must not go on without the other host being asked */
+	if (!rc)
+		rc = mark(h, domid, ask, err);
 	if (rc) {
-		close(l.to); /* the receiver takes this for "no" */
-		l.to = -1;
+		name_back(h, domid);
+		end_link(&l); /* the receiver takes this for "no" */
 		rc = go_on(h, domid, err, rc);
+		if (heard)
+			clear_copy(h, ask);
 		goto out;
 	}
 	xen_stop = 0;
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
-	unmark(h, domid); /* from here on it must not go on by itself */
 	savefile_put(l.to, go, sizeof(go)); /* should that fail, outcome() will know */
 	phase(h, domid, "handed over");
-	rc = outcome(h, o, uuid, &l, err);
-	if (rc < 0) {
-		rc = pvb_err(err, rc, "the link broke at the last step and the other host does not answer: domain %u stays "
-			     "suspended; if it does not run there, pvl rename %u %s and pvl resume %u", domid, domid,
-			     dc.c_info.name, domid);
-	} else if (rc == 0) {
-		rc = err->code;
-		rename_to(h, domid, dc.c_info.name, &why);
-		go_on(h, domid, err, rc);
-	} else {
-		rc = xen_destroy(h, domid, 60000, err);
-		if (rc)
-			pvb_err_prefix(err, rc, "it runs on the other host, but here");
-	}
+	rc = away(h, domid, dc.c_info.name, ask, &l, err);
 out:
 	end_link(&l);
+	free(command);
+	free(ask);
 	libxl_domain_config_dispose(&dc);
 	return rc;
+}
+
+/* Called again and again while the domain is suspended.  1: it has gone on here, or is gone (what says which). */
+int xen_stream_orphan(struct host *h, uint32_t domid, uint64_t *next_ms, const char **what, struct pvb_error *err)
+{
+	char path[MARK_LEN], *ask = NULL;
+	int rc;
+
+	mark_path(domid, path);
+	rc = marked_at(h, path, &ask);
+	if (rc >= 0 || !ask) {
+		free(ask);
+		return 0;
+	}
+	rc = 0;
+	if (*ask && pvb_now_ms() >= *next_ms) {
+		rc = settle(h, ask, ANSWER_MS, err);
+		*next_ms = pvb_now_ms() + SETTLE_MS;
+	} else if (*ask) {
+		free(ask);
+		return 0;
+	}
+	free(ask);
+	if (rc < 0)
+		return rc;
+	if (rc == 1) {
+		*what = "who sent it is dead: it runs on the other host";
+		rc = xen_destroy(h, domid, 60000, err);
+	} else {
+		*what = "who saved it is dead: it goes on here";
+		name_back(h, domid);
+		rc = xen_resume(h, domid, err);
+		if (!rc)
+			unmark(h, domid);
+	}
+	return rc ? rc : 1;
 }
 
 /* --- receiving --------------------------------------------------------------------------------------- */
@@ -624,54 +729,6 @@ static int take(struct host *h, uint32_t domid, const char *name, const struct c
 	return rc ? rc : xen_let_go(h, domid, name, o, err);
 }
 
-int xen_receive(struct host *h, int in, int out, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
-{
-	struct xen_stream from = { .fd = in };
-	struct pvb_error why = { 0 };
-	libxl_domain_config dc;
-	struct savefile f = { 0 };
-	char *name = NULL, status;
-	int rc;
-
-	libxl_domain_config_init(&dc);
-	rc = savefile_put(out, banner, LEN_BANNER);
-	rc = rc ? pvb_err(err, rc, "writing to the sender: %s", strerror(-rc)) : savefile_get_header(in, &f, err);
-	if (!rc)
-		rc = get_config(h, &f, NULL, &dc, err);
-	free(f.config);
-	if (rc)
-		goto out;
-	name = dc.c_info.name;
-	from.version = f.stream_version;
-	if (asprintf(&dc.c_info.name, "%.127s%s", name, INCOMING) < 0) {
-		dc.c_info.name = NULL;
-		rc = pvb_err(err, -ENOMEM, "out of memory");
-		goto out;
-	}
-	rc = xen_build_from(h, &dc, &from, domid, err);
-	if (rc)
-		goto out;
-	mark(h, *domid);
-	rc = savefile_put(out, ready, sizeof(ready));
-	rc = rc ? pvb_err(err, rc, "the sender has ended") : hear(in, go, sizeof(go), -1, "waiting for the sender's word", err);
-	if (rc) { /* still the sender's */
-		xen_destroy(h, *domid, 30000, &why);
-		goto out;
-	}
-	rc = take(h, *domid, name, o, err);
-	if (rc)
-		xen_destroy(h, *domid, 30000, &why);
-	else
-		unmark(h, *domid);
-	status = rc ? 1 : 0;
-	if (savefile_put(out, report, sizeof(report)) == 0 && savefile_put(out, &status, 1) == 0 && rc)
-		savefile_put(out, go, sizeof(go));
-out:
-	free(name);
-	libxl_domain_config_dispose(&dc);
-	return rc;
-}
-
 /* The copy of a domain that the sender lost sight of, or 0. */
 static uint32_t find_copy(struct host *h, const char *uuid, bool *incoming)
 {
@@ -682,51 +739,127 @@ static uint32_t find_copy(struct host *h, const char *uuid, bool *incoming)
 	if (host_xen.list(h, &list, &nr, NULL))
 		return 0;
 	for (unsigned i = 0; i < nr; i++) {
-		size_t len = strlen(list[i].name);
-
 		if (strcmp(list[i].uuid, uuid) || list[i].dying)
 			continue;
-		if (len >= strlen(AWAY) && strcmp(list[i].name + len - strlen(AWAY), AWAY) == 0)
+		if (ends_with(list[i].name, AWAY))
 			continue; /* the sender's, on this same host */
 		found = list[i].domid;
-		*incoming = len >= strlen(INCOMING) && strcmp(list[i].name + len - strlen(INCOMING), INCOMING) == 0;
+		*incoming = ends_with(list[i].name, INCOMING);
 	}
 	dom_list_free(list, nr);
 	return found;
+}
+
+/* An earlier receiver of this domain was killed: what it has left goes.  A living one is in the way. */
+static int clear_earlier(struct host *h, const char *uuid, const char *path, struct pvb_error *err)
+{
+	bool incoming = false;
+	uint32_t domid;
+	int who = marked_at(h, path, NULL);
+
+	if (who > 0)
+		return pvb_err(err, -EBUSY, "another receiver is at work on domain %s", uuid);
+	domid = who < 0 ? find_copy(h, uuid, &incoming) : 0;
+	return domid && incoming ? xen_destroy(h, domid, 30000, err) : 0;
+}
+
+int xen_receive(struct host *h, int in, int out, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
+{
+	struct xen_stream from = { .fd = in };
+	char *name = NULL, status, path[MARK_LEN] = "", uuid[37];
+	struct pvb_error why = { 0 };
+	libxl_domain_config dc;
+	struct savefile f = { 0 };
+	int rc;
+
+	libxl_domain_config_init(&dc);
+	rc = savefile_put(out, banner, LEN_BANNER);
+	rc = rc ? pvb_err(err, rc, "writing to the sender: %s", strerror(-rc)) : savefile_get_header(in, &f, err);
+	if (!rc)
+		rc = get_config(h, &f, NULL, &dc, err);
+	free(f.config);
+	if (rc)
+		goto out;
+	snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT, LIBXL_UUID_BYTES(dc.c_info.uuid));
+	incoming_path(uuid, path);
+	rc = clear_earlier(h, uuid, path, err);
+	if (!rc)
+		rc = mark_at(h, path, "", err);
+	if (rc) {
+		*path = '\0'; /* not ours to remove */
+		goto out;
+	}
+	name = dc.c_info.name;
+	from.version = f.stream_version;
+	if (asprintf(&dc.c_info.name, "%.127s%s", name, INCOMING) < 0) {
+		dc.c_info.name = NULL;
+		rc = pvb_err(err, -ENOMEM, "out of memory");
+		goto out;
+	}
+	rc = xen_build_from(h, &dc, &from, domid, err);
+	if (rc)
+		goto out;
+	rc = savefile_put(out, ready, sizeof(ready));
+	rc = rc ? pvb_err(err, rc, "the sender has ended") :
+		  hear(in, go, sizeof(go), pvl_timeout(h->p, GO_MS), "waiting for the sender's word", err);
+	if (rc) { /* still the sender's */
+		xen_destroy(h, *domid, 30000, &why);
+		goto out;
+	}
+	rc = take(h, *domid, name, o, err);
+	if (rc)
+		xen_destroy(h, *domid, 30000, &why);
+	status = rc ? 1 : 0;
+	if (savefile_put(out, report, sizeof(report)) == 0 && savefile_put(out, &status, 1) == 0 && rc)
+		savefile_put(out, go, sizeof(go));
+out:
+	if (*path)
+		unmark_at(h, path);
+	free(name);
+	libxl_domain_config_dispose(&dc);
+	return rc;
+}
+
+static bool is_paused(struct host *h, uint32_t domid)
+{
+	libxl_dominfo i;
+	bool paused;
+
+	libxl_dominfo_init(&i);
+	paused = libxl_domain_info(h->ctx, &i, domid) == 0 && i.paused;
+	libxl_dominfo_dispose(&i);
+	return paused;
 }
 
 /* Its receiver lives and will decide, or it is dead: then what did not start never will. */
 int xen_settle(struct host *h, const char *uuid, int timeout_ms, bool *runs, struct pvb_error *err)
 {
 	uint64_t end = pvb_now_ms() + (uint64_t)timeout_ms;
+	bool incoming = false;
+	char path[MARK_LEN];
+	uint32_t domid;
+	int who, rc = 0;
 
-	for (;;) {
-		bool incoming = false;
-		uint32_t domid = find_copy(h, uuid, &incoming);
-		int who = domid ? marked(h, domid) : 0;
-
-		if (!domid || who == 0) {
-			*runs = domid && !incoming;
-			if (!domid || !incoming)
-				return 0;
-			return pvb_err(err, -EBUSY, "domain %u is incoming, and it is not known whose", domid);
-		}
-		if (who < 0 && incoming) {
-			*runs = false;
-			return xen_destroy(h, domid, 30000, err);
-		}
-		if (who < 0) { /* it has its name: all that was left to do is to let it run */
-			const struct create_opts o = { .no_monitor = false };
-			char *name = libxl_domid_to_name(h->ctx, domid);
-			int rc = xen_let_go(h, domid, name ? name : uuid, &o, err);
-
-			free(name);
-			unmark(h, domid);
-			*runs = true;
-			return rc;
-		}
+	incoming_path(uuid, path);
+	while ((who = marked_at(h, path, NULL)) > 0) {
 		if (pvb_now_ms() >= end)
-			return pvb_err(err, -ETIMEDOUT, "domain %u: its receiver is still at work", domid);
+			return pvb_err(err, -ETIMEDOUT, "domain %s: its receiver is still at work", uuid);
 		poll(NULL, 0, 100); /* the end of a process that is not ours has no event here */
 	}
+	domid = find_copy(h, uuid, &incoming);
+	*runs = domid && !incoming;
+	if (domid && incoming) {
+		if (who == 0)
+			return pvb_err(err, -EBUSY, "domain %u is incoming, and it is not known whose", domid);
+		rc = xen_destroy(h, domid, 30000, err);
+	} else if (domid && who < 0 && is_paused(h, domid)) { /* it has its name: all that was left is to let it run */
+		const struct create_opts o = { .no_monitor = false };
+		char *name = libxl_domid_to_name(h->ctx, domid);
+
+		rc = xen_let_go(h, domid, name ? name : uuid, &o, err);
+		free(name);
+	}
+	if (who < 0)
+		unmark_at(h, path);
+	return rc;
 }

@@ -110,8 +110,9 @@ int xen_restore(struct host *h, const char *file, struct cfg *cfg, const struct 
 int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, struct pvb_error *err);
 int xen_receive(struct host *h, int in, int out, const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
 int xen_settle(struct host *h, const char *uuid, int timeout_ms, bool *runs, struct pvb_error *err);
-/* Suspended by a process of ours that is dead? */
-bool xen_stream_orphaned(struct host *h, uint32_t domid);
+/* For a monitor, while its domain is suspended: what is to be done when the process of ours that suspended it is dead.
+ * 0: nothing, or not yet (*next_ms, 0 at first, says when the other host is asked again); 1: it was done, *what tells; -errno: ask again. */
+int xen_stream_orphan(struct host *h, uint32_t domid, uint64_t *next_ms, const char **what, struct pvb_error *err);
 /* Set by a signal handler: the operation xen_wait() waits for is aborted. */
 extern volatile sig_atomic_t xen_stop;
 
