@@ -11,7 +11,7 @@
 . "$LAB/functions.sh"
 . /root/pvl-functions.sh
 [ $# -gt 0 ] || set -- move banner stream ready go report
-g=mover type=${GUEST:-pv} rounds=${ROUNDS:-3} net=10.9.9 seq=0
+g=mover type=${GUEST:-pv} rounds=${ROUNDS:-3} net=10.9.9
 cold=(--cold)
 [ "$type" = pv ] || cold=()
 
@@ -57,7 +57,10 @@ trap 'on 2 touch /run/over' EXIT
 names() { on "$1" pvl list --names 2>&1 | grep -v '^Domain-0$'; }
 # in_guest HOST COMMAND
 in_guest() {
-	seq=$((seq + 1))
+	local seq
+	# a number that it has not had, on whatever host; this may be a subshell
+	seq=$(($(cat /run/seq 2>/dev/null || echo 0) + 1))
+	echo $seq >/run/seq
 	on "$1" sh -c "rm -f /run/lab/$g.id; echo $seq >/run/lab/$g.seq"
 	on "$1" guest_exec $g "$2" 60
 }
