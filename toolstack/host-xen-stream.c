@@ -123,11 +123,12 @@ static unsigned long long started(pid_t pid)
 	return when;
 }
 
-/* ask: the command that tells whether the domain runs on the other host, or "" while it is certainly ours. */
-static int mark_at(struct host *h, const char *path, const char *ask, struct pvb_error *err)
+/* ask: the command that asks the other host for its copy, or ""; away: that may run, and only the answer tells. */
+static int mark_at(struct host *h, const char *path, bool away, const char *ask, struct pvb_error *err)
 {
 	struct pvb_store *st = xen_store(h);
-	int rc = st ? pvb_store_printf(st, PVB_NO_TXN, path, "%d %llu %s", (int)getpid(), started(getpid()), ask) : -ENOTCONN;
+	int rc = st ? pvb_store_printf(st, PVB_NO_TXN, path, "%d %llu %s %s", (int)getpid(), started(getpid()),
+				       away ? "away" : "here", ask) : -ENOTCONN;
 
 	return rc ? pvb_err(err, rc, "xenstore %s: %s", path, strerror(-rc)) : 0;
 }
@@ -138,12 +139,12 @@ static void unmark_at(struct host *h, const char *path)
 		pvb_store_rm(h->store, PVB_NO_TXN, path);
 }
 
-static int mark(struct host *h, uint32_t domid, const char *ask, struct pvb_error *err)
+static int mark(struct host *h, uint32_t domid, bool away, const char *ask, struct pvb_error *err)
 {
 	char path[MARK_LEN];
 
 	mark_path(domid, path);
-	return mark_at(h, path, ask, err);
+	return mark_at(h, path, away, ask, err);
 }
 
 static void unmark(struct host *h, uint32_t domid)
@@ -154,17 +155,19 @@ static void unmark(struct host *h, uint32_t domid)
 	unmark_at(h, path);
 }
 
-/* 1: marked, and who marked it lives; 0: not marked; -1: marked by one that is dead.  ask may be NULL; it is malloc'ed. */
-static int marked_at(struct host *h, const char *path, char **ask)
+/* 1: marked, and who marked it lives; 0: not marked; -1: marked by one that is dead.  away and ask may be NULL; ask is malloc'ed. */
+static int marked_at(struct host *h, const char *path, bool *away, char **ask)
 {
 	unsigned long long when;
 	int pid, at = 0, rc = 0;
-	char *text;
+	char *text, word[8] = "";
 
 	if (!xen_store(h) || pvb_store_read(h->store, PVB_NO_TXN, path, &text))
 		return 0;
-	if (sscanf(text, "%d %llu %n", &pid, &when, &at) >= 2)
+	if (sscanf(text, "%d %llu %7s %n", &pid, &when, word, &at) >= 2)
 		rc = when && started(pid) == when ? 1 : -1;
+	if (away)
+		*away = strcmp(word, "away") == 0;
 	if (ask)
 		*ask = strdup(at ? text + at : "");
 	free(text);
@@ -358,7 +361,7 @@ int xen_save(struct host *h, uint32_t domid, const struct save_opts *o, struct p
 	if (rc || fd < 0)
 		goto out;
 	catch_signals();
-	rc = mark(h, domid, "", err);
+	rc = mark(h, domid, false, "", err);
 	if (!rc)
 		rc = send_stream(h, domid, fd, 0, o->bandwidth, h->p->timeout_ms, err);
 	if (!rc)
@@ -654,12 +657,12 @@ int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, st
 	if (rc)
 		goto out;
 	catch_signals();
-	rc = mark(h, domid, "", err);
+	rc = mark(h, domid, false, ask, err);
 	if (!rc)
 		rc = hand_over(h, domid, o, &dc, &l, &heard, err);
 	/* from here on it must not go on without the other host being asked */
 	if (!rc)
-		rc = mark(h, domid, ask, err);
+		rc = mark(h, domid, true, ask, err);
 	if (rc) {
 		name_back(h, domid);
 		end_link(&l); /* the receiver takes this for "no" */
@@ -687,35 +690,31 @@ out:
 int xen_stream_orphan(struct host *h, uint32_t domid, uint64_t *next_ms, const char **what, struct pvb_error *err)
 {
 	char path[MARK_LEN], *ask = NULL;
+	bool away = false;
 	int rc;
 
 	mark_path(domid, path);
-	rc = marked_at(h, path, &ask);
-	if (rc >= 0 || !ask) {
+	rc = marked_at(h, path, &away, &ask);
+	if (rc >= 0 || !ask || (away && pvb_now_ms() < *next_ms)) {
 		free(ask);
 		return 0;
 	}
-	rc = 0;
-	if (*ask && pvb_now_ms() >= *next_ms) {
-		rc = settle(h, ask, ANSWER_MS, err);
-		*next_ms = pvb_now_ms() + SETTLE_MS;
-	} else if (*ask) {
-		free(ask);
-		return 0;
-	}
-	free(ask);
-	if (rc < 0)
-		return rc;
+	rc = away ? settle(h, ask, ANSWER_MS, err) : 0;
+	*next_ms = pvb_now_ms() + SETTLE_MS;
 	if (rc == 1) {
 		*what = "who sent it is dead: it runs on the other host";
 		rc = xen_destroy(h, domid, 60000, err);
-	} else {
+	} else if (rc == 0) {
 		*what = "who saved it is dead: it goes on here";
 		name_back(h, domid);
 		rc = xen_resume(h, domid, err);
-		if (!rc)
+		if (!rc) {
 			unmark(h, domid);
+			if (*ask && !away)
+				clear_copy(h, ask);
+		}
 	}
+	free(ask);
 	return rc ? rc : 1;
 }
 
@@ -755,7 +754,7 @@ static int clear_earlier(struct host *h, const char *uuid, const char *path, str
 {
 	bool incoming = false;
 	uint32_t domid;
-	int who = marked_at(h, path, NULL);
+	int who = marked_at(h, path, NULL, NULL);
 
 	if (who > 0)
 		return pvb_err(err, -EBUSY, "another receiver is at work on domain %s", uuid);
@@ -784,7 +783,7 @@ int xen_receive(struct host *h, int in, int out, const struct create_opts *o, ui
 	incoming_path(uuid, path);
 	rc = clear_earlier(h, uuid, path, err);
 	if (!rc)
-		rc = mark_at(h, path, "", err);
+		rc = mark_at(h, path, false, "", err);
 	if (rc) {
 		*path = '\0'; /* not ours to remove */
 		goto out;
@@ -841,7 +840,7 @@ int xen_settle(struct host *h, const char *uuid, int timeout_ms, bool *runs, str
 	int who, rc = 0;
 
 	incoming_path(uuid, path);
-	while ((who = marked_at(h, path, NULL)) > 0) {
+	while ((who = marked_at(h, path, NULL, NULL)) > 0) {
 		if (pvb_now_ms() >= end)
 			return pvb_err(err, -ETIMEDOUT, "domain %s: its receiver is still at work", uuid);
 		poll(NULL, 0, 100); /* the end of a process that is not ours has no event here */
