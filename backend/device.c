@@ -135,6 +135,26 @@ bool device_is_blank(struct device *d, const struct pvb_key *key)
 	return blank;
 }
 
+static bool named(const char *path, const char *ours)
+{
+	const char *base = strrchr(path, '/');
+
+	return strncmp(base ? base + 1 : path, ours, strlen(ours)) == 0;
+}
+
+bool device_script_is(const char *script, const char *ours)
+{
+	char *file;
+	bool yes;
+
+	if (!script || named(script, ours))
+		return script;
+	file = *script == '/' ? realpath(script, NULL) : NULL;
+	yes = file && named(file, ours);
+	free(file);
+	return yes;
+}
+
 int device_check_front(const struct device *d, const struct pvb_value *frontend, const struct pvb_value *id,
 		       struct pvb_error *err)
 {

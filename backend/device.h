@@ -168,6 +168,9 @@ void device_set_text(struct device *d, const struct pvb_key *key, const char *te
 /* Is the key there, with this value? */
 bool device_has(struct device *d, const struct pvb_key *key, const char *want);
 bool device_is_blank(struct device *d, const struct pvb_key *key); /* not there, or empty */
+/* Is this hotplug script ours: a file, or a symbolic link to one, whose name begins with ours?  Toolstacks that can name no
+ * script for a disk run Xen's "block", which may be such a link. */
+bool device_script_is(const char *script, const char *ours);
 /* Are frontend and frontend-id, where present, what the directory says? */
 int device_check_front(const struct device *d, const struct pvb_value *frontend, const struct pvb_value *id,
 		       struct pvb_error *err);

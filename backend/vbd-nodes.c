@@ -15,10 +15,7 @@
 
 static bool is_ours(const char *script)
 {
-	const char *base = script ? strrchr(script, '/') : NULL;
-
-	base = base ? base + 1 : script;
-	return !base || !*base || strncmp(base, OUR_SCRIPT, strlen(OUR_SCRIPT)) == 0;
+	return !script || !*script || device_script_is(script, OUR_SCRIPT);
 }
 
 /* The text to open: with our script the argument as it stands; with Xen's own `block` script the device that

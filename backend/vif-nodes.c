@@ -71,11 +71,10 @@ int vif_parse_ips(const char *text, struct nif_config *cfg, struct pvb_error *er
 
 static const char *port_text(const struct pvb_value *k, bool *our_script)
 {
-	const char *script = k[VIF_B_SCRIPT].str, *base = script ? strrchr(script, '/') : NULL;
+	const char *script = k[VIF_B_SCRIPT].str;
 
-	base = base ? base + 1 : script;
-	*our_script = base && strncmp(base, OUR_SCRIPT, strlen(OUR_SCRIPT)) == 0;
-	if (!base || !*base)
+	*our_script = device_script_is(script, OUR_SCRIPT);
+	if (!script || !*script)
 		return k[VIF_B_PORT].str && *k[VIF_B_PORT].str ? k[VIF_B_PORT].str : "tap";
 	if (!*our_script)
 		return "tap";

@@ -74,6 +74,18 @@ expect 0 connected "" "it is there now" pvbus-hotplug add
 device "file:$dir/good.img?no-such-option=1"
 expect 1 error "*no-such-option*" "a wrong option" pvbus-hotplug add
 
+# by another name, as a link: it is ours all the same, and a link to something else is not
+device "file:$dir/good.img?no-such-option=1"
+for name in block-pvbus other; do
+	touch "$dir/$name"
+	ln -sf "$dir/$name" "$dir/block"
+	xenstore-write $full/script "$dir/block"
+	case $name in
+	other) expect 1 error "*neither physical-device*" "a link to a script of others" pvbus-hotplug add ;;
+	*) expect 1 error "*no-such-option*" "a link to our script" pvbus-hotplug add ;;
+	esac
+done
+
 xenstore-rm $full
 expect 1 "" "" "a device that is gone" pvbus-hotplug add
 expect 0 "" "" "remove of a device that is gone" pvbus-hotplug remove
