@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# What pvl-pci.sh and pvl-xen.sh share: commands of pvl with the status and the words that are wanted, and failures that do
+# What the tests of pvl share: commands of pvl with the status and the words that are wanted, and failures that do
 # not end the script; it ends with `exit $failed`.
 #   lab/run ... --file tests/lab/pvl-functions.sh tests/lab/pvl-*.sh
 
@@ -31,4 +31,13 @@ check() { # WHAT COMMAND...
 	local what=$1
 	shift
 	"$@" || fail "$what"
+}
+# The guest gets an address by DHCP (10.0.2.15 is what QEMU gives) and pings the only other machine there.
+guest_pings() { # GUEST
+	# one line: the store's tools show a line break as two letters
+	# shellcheck disable=SC2016 # the guest's
+	local wait='n=0; until [ -e /sys/class/net/eth0 ]; do n=$((n + 1)); [ $n -lt 100 ] || exit 3; usleep 100000; done' \
+		bound='[ $1 != bound ] || ip addr add $ip/24 dev $interface'
+
+	guest_exec "$1" "$wait; (echo '#!/bin/sh'; echo '$bound') >/tmp/bound; chmod 755 /tmp/bound; ip link set eth0 up && udhcpc -i eth0 -n -q -t 10 -T 1 -s /tmp/bound && ping -c 2 -W 5 10.0.2.2"
 }

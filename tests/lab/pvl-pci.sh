@@ -28,16 +28,6 @@ check_free() {
 	check "$1 is no bus master" test $((0x$(od -An -tx1 -j4 -N1 "/sys/bus/pci/devices/0000:$1/config" | tr -d ' ') & 4)) -eq 0
 	check "no node has $1" test -z "$(xenstore-ls -f /local/domain/0/backend/pci 2>/dev/null | grep "$1")"
 }
-# The guest gets an address by DHCP (10.0.2.15 is what QEMU gives) and pings the only other machine there.
-guest_pings() { # GUEST
-	# one line: the store's tools show a line break as two letters
-	# shellcheck disable=SC2016 # the guest's
-	local wait='n=0; until [ -e /sys/class/net/eth0 ]; do n=$((n + 1)); [ $n -lt 100 ] || exit 3; usleep 100000; done' \
-		bound='[ $1 != bound ] || ip addr add $ip/24 dev $interface'
-
-	guest_exec "$1" "$wait; (echo '#!/bin/sh'; echo '$bound') >/tmp/bound; chmod 755 /tmp/bound; ip link set eth0 up && udhcpc -i eth0 -n -q -t 10 -T 1 -s /tmp/bound && ping -c 2 -W 5 10.0.2.2"
-}
-
 step_refused_add() {
 	local nic
 	want 1 'no driver pciback.*modprobe xen-pciback' pci-assignable-list
