@@ -665,8 +665,10 @@ int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, st
 		rc = mark(h, domid, true, ask, err);
 	if (rc) {
 		name_back(h, domid);
-		end_link(&l); /* the receiver takes this for "no" */
+		close(l.to); /* the receiver takes this for "no" */
+		l.to = -1;
 		rc = go_on(h, domid, err, rc);
+		end_link(&l);
 		if (heard)
 			clear_copy(h, ask);
 		goto out;
