@@ -703,6 +703,10 @@ int xen_stream_orphan(struct host *h, uint32_t domid, uint64_t *next_ms, const c
 	}
 	rc = away ? settle(h, ask, ANSWER_MS, err) : 0;
 	*next_ms = pvb_now_ms() + SETTLE_MS;
+	if (rc >= 0 && away && is_suspended(h, domid) <= 0) { /* somebody has decided meanwhile */
+		free(ask);
+		return 0;
+	}
 	if (rc == 1) {
 		*what = "who sent it is dead: it runs on the other host";
 		rc = xen_destroy(h, domid, 60000, err);
