@@ -140,6 +140,12 @@ want 1 'not a domain name' rename g 'a b'
 want 0 '' rename g h
 want 0 '^h ' list h
 want 0 '' rename h g
+# names of migration, which has left something behind
+want 0 '' rename g g--incoming
+want 1 'migration: domain [0-9]+ .g--incoming. is a copy that was never started' doctor
+want 0 '' rename g--incoming g--migratedaway
+want 1 'migration: domain [0-9]+ .g--migratedaway. has been sent' doctor
+want 0 '' rename g--migratedaway g
 
 # pause
 want 0 '' pause g

@@ -170,6 +170,22 @@ static void half_fronts(struct doctor *d, struct pvb_store *st, const struct dom
 	block_list_free(list, nr);
 }
 
+/* Names that a domain has while it is moved, or for good when who moved it was killed. */
+static void half_moved(struct doctor *d, const struct dom_info *dom)
+{
+	char todo[200];
+
+	if (dom_name_ends(dom->name, DOM_INCOMING)) {
+		snprintf(todo, sizeof(todo), "unless it is just being received: pvl destroy %u", dom->domid);
+		doctor_find(d, "migration", "warning", todo, "domain %u (%s) is a copy that was never started", dom->domid, dom->name);
+	} else if (dom_name_ends(dom->name, DOM_AWAY)) {
+		snprintf(todo, sizeof(todo), "look on the other host; if it does not run there: pvl rename %u NAME and pvl resume %u",
+			 dom->domid, dom->domid);
+		doctor_find(d, "migration", "warning", todo, "domain %u (%s) has been sent, and what became of it is not known",
+			    dom->domid, dom->name);
+	}
+}
+
 void doctor_store(struct doctor *d)
 {
 	struct pvb_store *st = d->p->ops->store(d->p->host);
@@ -187,6 +203,7 @@ void doctor_store(struct doctor *d)
 	each_child(d, st, "/local/domain/0/backend", one_kind, &a);
 	for (unsigned i = 0; i < a.nr; i++) {
 		half_fronts(d, st, &a.list[i]);
+		half_moved(d, &a.list[i]);
 		if (a.list[i].dying)
 			doctor_find(d, "stale", "warning", "find who still maps its memory (pvbackd, QEMU) and end it",
 				    "domain %u (%s) is dying but not gone", a.list[i].domid, a.list[i].name);

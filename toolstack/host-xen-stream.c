@@ -31,8 +31,6 @@
 #include "pace.h"
 #include "savefile.h"
 
-#define INCOMING "--incoming"
-#define AWAY     "--migratedaway"
 #define ANSWER_MS 120000 /* from the end of the stream to the receiver's word */
 #define GO_MS     60000  /* from ready to go: less, so that a receiver has decided when its sender asks */
 #define CLEAR_MS  20000  /* for a receiver to say that nothing is left of a failed migration */
@@ -531,21 +529,14 @@ static int rename_to(struct host *h, uint32_t domid, const char *name, struct pv
 	return rc ? xen_err(h, err, rc, "renaming domain %u to %s", domid, name) : 0;
 }
 
-static bool ends_with(const char *name, const char *end)
-{
-	size_t len = strlen(name), tail = strlen(end);
-
-	return len > tail && strcmp(name + len - tail, end) == 0;
-}
-
 /* From "NAME--migratedaway" to NAME. */
 static void name_back(struct host *h, uint32_t domid)
 {
 	char *name = libxl_domid_to_name(h->ctx, domid);
 	struct pvb_error why = { 0 };
 
-	if (name && ends_with(name, AWAY)) {
-		name[strlen(name) - strlen(AWAY)] = '\0';
+	if (name && dom_name_ends(name, DOM_AWAY)) {
+		name[strlen(name) - strlen(DOM_AWAY)] = '\0';
 		if (rename_to(h, domid, name, &why))
 			pvl_note(h->p, "%s", why.text);
 	}
@@ -581,7 +572,7 @@ static int hand_over(struct host *h, uint32_t domid, const struct migrate_opts *
 		rc = hear(l->from, ready, sizeof(ready), pvl_timeout(h->p, ANSWER_MS), "waiting for the receiver", err);
 	if (!rc)
 		phase(h, domid, "all sent and received");
-	snprintf(away, sizeof(away), "%.127s%s", dc->c_info.name, AWAY);
+	snprintf(away, sizeof(away), "%.127s%s", dc->c_info.name, DOM_AWAY);
 	if (!rc)
 		rc = rename_to(h, domid, away, err);
 	return rc;
@@ -618,7 +609,7 @@ static void clear_copy(struct host *h, const char *ask)
 
 	xen_stop = 0;
 	if (settle(h, ask, CLEAR_MS, &why) < 0)
-		pvl_note(h->p, "migrate: %s: a domain NAME" INCOMING " may be left there until it is sent again", why.text);
+		pvl_note(h->p, "migrate: %s: a domain NAME" DOM_INCOMING " may be left there until it is sent again", why.text);
 }
 
 /* "go" has been said: what comes of it, and of the domain here. */
@@ -746,10 +737,10 @@ static uint32_t find_copy(struct host *h, const char *uuid, bool *incoming)
 	for (unsigned i = 0; i < nr; i++) {
 		if (strcmp(list[i].uuid, uuid) || list[i].dying)
 			continue;
-		if (ends_with(list[i].name, AWAY))
+		if (dom_name_ends(list[i].name, DOM_AWAY))
 			continue; /* the sender's, on this same host */
 		found = list[i].domid;
-		*incoming = ends_with(list[i].name, INCOMING);
+		*incoming = dom_name_ends(list[i].name, DOM_INCOMING);
 	}
 	dom_list_free(list, nr);
 	return found;
@@ -796,7 +787,7 @@ int xen_receive(struct host *h, int in, int out, const struct create_opts *o, ui
 	}
 	name = dc.c_info.name;
 	from.version = f.stream_version;
-	if (asprintf(&dc.c_info.name, "%.127s%s", name, INCOMING) < 0) {
+	if (asprintf(&dc.c_info.name, "%.127s%s", name, DOM_INCOMING) < 0) {
 		dc.c_info.name = NULL;
 		rc = pvb_err(err, -ENOMEM, "out of memory");
 		goto out;

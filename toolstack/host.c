@@ -35,6 +35,13 @@ const struct host_ops *host_choose(const char *spec, const char **rest, struct p
 	return NULL;
 }
 
+bool dom_name_ends(const char *name, const char *end)
+{
+	size_t len = strlen(name), tail = strlen(end);
+
+	return len > tail && strcmp(name + len - tail, end) == 0;
+}
+
 void dom_list_free(struct dom_info *list, unsigned nr)
 {
 	for (unsigned i = 0; list && i < nr; i++) {

@@ -181,6 +181,10 @@ extern const struct host_ops host_xen, host_local;
 const struct host_ops *host_choose(const char *spec, const char **rest, struct pvb_error *err);
 
 void dom_list_free(struct dom_info *list, unsigned nr);
+/* What a name ends with while the domain is moved: where it comes in, and where it has been sent from.  As xl has it. */
+#define DOM_INCOMING "--incoming"
+#define DOM_AWAY     "--migratedaway"
+bool dom_name_ends(const char *name, const char *end);
 void block_list_free(struct block_info *list, unsigned nr);
 /* The disk that a text (xvda, 51712, hda) means: its index, or nr. */
 unsigned block_find(const struct block_info *list, unsigned nr, const char *vdev);
