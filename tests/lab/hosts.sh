@@ -106,6 +106,7 @@ do_kill() { # WHOM
 	local pid
 	case $1 in
 	sender) kill -KILL "$sender" ;;
+	held) kill -STOP "$sender" ;; # it does not notice what is killed next
 	receiver)
 		pid=$(receiver 2)
 		[ -n "$pid" ] || { fail "no receiver"; return; }
@@ -165,7 +166,7 @@ for step; do
 		done
 		;;
 	banner | stream | ready)
-		for whom in sender receiver ssh "sender receiver"; do
+		for whom in sender receiver ssh "held receiver sender"; do
 			# shellcheck disable=SC2086 # words
 			dies "$step" 1 $whom
 		done
