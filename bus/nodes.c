@@ -123,6 +123,7 @@ const struct pvb_key pvb_vif_back[VIF_B_NR] = {
 	[VIF_B_HANDLE]        = U32("handle", PVB_BY_TOOL, 0, UINT32_MAX, 0, NULL, "number of the NIC, as DEVID"),
 	[VIF_B_TYPE]          = STR("type", PVB_BY_TOOL, 64, "vif or vif_ioemu"),
 	[VIF_B_PORT]          = TOOL_OURS("port", 1024, "where frames go when there is no hotplug script"),
+	[VIF_B_PAIR]          = TOOL_OURS("pair", 16, "PCI device that is one NIC together with this one"),
 	[VIF_B_HOTPLUG_STATUS] = STR("hotplug-status", PVB_BY_TOOL, 64,
 				     "connected or error, from the hotplug script; it stays when the guest reconnects"),
 	[VIF_B_HOTPLUG_ERROR] = STR("hotplug-error", PVB_BY_TOOL, 1024, "why the hotplug script failed"),
@@ -154,6 +155,8 @@ const struct pvb_key pvb_vif_front[VIF_F_NR] = {
 				    "largest packet without its Ethernet header; the back end writes what the host's "
 				    "interface has, and may have later"),
 	[VIF_F_TRUSTED]       = BOOL("trusted", PVB_BY_TOOL, 1, "0: the front end must bounce all data"),
+	[VIF_F_PAIR]          = EXT_BOOL("pair", PVB_BY_TOOL,
+					 "1: with the passed-through NIC of the same address it is one NIC of the guest"),
 	[VIF_F_STATE]         = U32("state", PVB_BY_FRONT, 0, 8, 0, NULL, "xenbus state"),
 	[VIF_F_NUM_QUEUES]    = U32("multi-queue-num-queues", PVB_BY_FRONT, 1, PVB_VIF_MAX_QUEUES, 1, "queues",
 				    "queues in use"),

@@ -131,8 +131,9 @@ static int fit_netdev(struct pvnet_dev *dev)
 	if (!rc)
 		rc = netif_set_real_num_rx_queues(netdev, dev->nr_queues);
 	if (!rc && netdev->mtu > most)
-		rc = dev_set_mtu(netdev, most);
+		rc = dev_set_mtu(pvnet_face(dev), most);
 	netdev->max_mtu = most;
+	pvnet_pair_fit(dev);
 	netdev_update_features(netdev);
 	rtnl_unlock();
 	return rc;
@@ -186,7 +187,7 @@ void pvnet_look(struct pvnet_dev *dev)
 		return;
 	dev->told_mtu = mtu;
 	rtnl_lock();
-	if (mtu >= netdev->min_mtu && mtu <= netdev->max_mtu && mtu != netdev->mtu && dev_set_mtu(netdev, mtu))
+	if (mtu >= netdev->min_mtu && mtu <= netdev->max_mtu && mtu != netdev->mtu && dev_set_mtu(pvnet_face(dev), mtu))
 		netdev_warn(netdev, "MTU of %u, as the toolstack says, could not be set\n", mtu);
 	rtnl_unlock();
 }

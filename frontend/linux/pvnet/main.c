@@ -176,6 +176,7 @@ static void step(struct work_struct *work)
 	default:
 		break;
 	}
+	pvnet_pair_announce(dev);
 	mutex_unlock(&dev->lock);
 }
 
@@ -283,9 +284,11 @@ static int probe(struct xenbus_device *xdev, const struct xenbus_device_id *id)
 	pvnet_rss_init(dev);
 	eth_hw_addr_set(netdev, mac);
 	SET_NETDEV_DEV(netdev, &xdev->dev);
+	pvnet_pair_make(dev);
 	rc = register_netdev(netdev);
 	if (rc) {
 		xenbus_dev_fatal(xdev, rc, "the interface could not be registered");
+		pvnet_pair_drop(dev);
 		dev_free(dev);
 		return rc;
 	}
@@ -348,6 +351,7 @@ static void remove(struct xenbus_device *xdev)
 	/* the carrier goes while somebody still waits for who handles it */
 	pvnet_stop(dev);
 	mutex_unlock(&dev->lock);
+	pvnet_pair_drop(dev);
 	unregister_netdev(dev->netdev);
 	mutex_lock(&dev->lock);
 	leave(dev);
@@ -429,9 +433,15 @@ static int __init pvnet_init(void)
 	wq = alloc_workqueue("pvnet", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	/* freezable: it waits for xenbus' lock, which is held throughout a suspend, with what a suspend waits for */
 	again_wq = alloc_workqueue("pvnet-again", WQ_UNBOUND | WQ_FREEZABLE, 0);
-	rc = wq && again_wq ? xenbus_register_frontend(&driver) : -ENOMEM;
+	rc = wq && again_wq ? pvnet_pair_init() : -ENOMEM;
 	if (rc)
-		destroy_queues();
+		goto queues;
+	rc = xenbus_register_frontend(&driver);
+	if (!rc)
+		return 0;
+	pvnet_pair_exit();
+queues:
+	destroy_queues();
 	return rc;
 }
 module_init(pvnet_init);
@@ -439,6 +449,7 @@ module_init(pvnet_init);
 static void __exit pvnet_exit(void)
 {
 	xenbus_unregister_driver(&driver);
+	pvnet_pair_exit();
 	destroy_queues();
 }
 module_exit(pvnet_exit);

@@ -62,6 +62,16 @@ static void get_stats64(struct net_device *netdev, struct rtnl_link_stats64 *s)
 	}
 }
 
+/* By it the rules that name interfaces tell the half of a pair from the pair, which has the same device. */
+static int get_phys_port_name(struct net_device *netdev, char *to, size_t len)
+{
+	const struct pvnet_dev *dev = netdev_priv(netdev);
+
+	if (!dev->pair.failover)
+		return -EOPNOTSUPP;
+	return snprintf(to, len, "sby") < len ? 0 : -EOPNOTSUPP;
+}
+
 static const struct net_device_ops netdev_ops = {
 	.ndo_open = open,
 	.ndo_stop = stop,
@@ -73,6 +83,7 @@ static const struct net_device_ops netdev_ops = {
 	.ndo_xdp_xmit = pvnet_xdp_xmit,
 	.ndo_set_mac_address = eth_mac_addr,
 	.ndo_validate_addr = eth_validate_addr,
+	.ndo_get_phys_port_name = get_phys_port_name,
 };
 
 /* --- ethtool ------------------------------------------------------------------------------------------ */

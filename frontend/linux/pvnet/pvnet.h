@@ -111,6 +111,14 @@ struct pvnet_counts {
 	u64 notify_sent, notify_suppressed, events, spurious;
 };
 
+/* A pair with a NIC that is passed through. */
+struct pvnet_pair {
+	struct failover *failover;      /* NULL: no pair */
+	void (*destroy)(struct failover *failover); /* held while there is one */
+	struct net_device *master;      /* the interface that both are */
+	struct list_head entry;         /* of all pairs; under rtnl */
+};
+
 struct pvnet_dev;
 
 struct pvnet_queue {
@@ -179,6 +187,7 @@ struct pvnet_dev {
 #define PVNET_GROUPS_REFUSED 2          /* the back end's list is full, or it has none */
 #define PVNET_GROUPS_WAIT    3          /* for room in the ring */
 #define PVNET_AGAIN          4          /* the device is another one of this name; the driver takes it anew */
+#define PVNET_PATH           5          /* of a pair: others are to be told where it is */
 	char *otherend;                 /* the back end's directory; our copy, as xenbus changes its own in a resume */
 	struct xenbus_watch carrier_watch, mtu_watch, back_watch;
 	bool again;                     /* what was closed may begin anew: it worked, or another driver had it */
@@ -192,6 +201,7 @@ struct pvnet_dev {
 	bool leaving;                   /* nobody may wait for the back end any more */
 	struct pvnet_ctrl ctrl;
 	struct pvnet_rss rss;
+	struct pvnet_pair pair;
 	u32 rss_done;                   /* changes that the back end has been told */
 	unsigned int told_mtu;          /* by the toolstack */
 	struct bpf_prog __rcu *prog;    /* XDP; changes under rtnl */
@@ -259,6 +269,15 @@ int pvnet_xdp_setup(struct net_device *netdev, struct netdev_bpf *x);
 /* mcast.c: as connect.c */
 void pvnet_groups_begin(struct pvnet_dev *dev);         /* a connection begins with none */
 void pvnet_groups_look(struct pvnet_dev *dev);          /* tell the back end, if it does not know */
+
+/* pair.c: without rtnl, unless it says otherwise */
+int pvnet_pair_init(void);
+void pvnet_pair_exit(void);
+void pvnet_pair_make(struct pvnet_dev *dev);            /* before the interface is registered, if the toolstack says so */
+void pvnet_pair_drop(struct pvnet_dev *dev);            /* no work item any more */
+struct net_device *pvnet_face(struct pvnet_dev *dev);   /* the interface that a user sees */
+void pvnet_pair_fit(struct pvnet_dev *dev);             /* under rtnl: our limits have changed */
+void pvnet_pair_announce(struct pvnet_dev *dev);        /* if frames take another way now, under dev->lock */
 
 /* rx.c */
 int pvnet_rx_run(struct pvnet_queue *q, int budget);
