@@ -201,6 +201,10 @@ static int build(struct host *h, libxl_domain_config *dc, const struct xen_strea
 	uint32_t other;
 	int lock, rc;
 
+	/* of a configuration that was checked it is there; one for the next start may be without */
+	for (int i = 0; i < dc->num_nics && !from; i++)
+		if (xen_pair_lacks_mac(&dc->nics[i]) && (rc = xen_pair_check(h, &dc->nics[i], err)))
+			return rc;
 	lock = take_lock(h, err);
 	if (lock < 0)
 		return lock;
@@ -215,6 +219,11 @@ static int build(struct host *h, libxl_domain_config *dc, const struct xen_strea
 			rc = xen_err(h, err, rc, "building domain \"%s\"", dc->c_info.name);
 	}
 	close(lock);
+	for (int i = 0; i < dc->num_nics && !rc; i++) {
+		rc = xen_pair_tell(h, *domid, &dc->nics[i], err);
+		if (rc)
+			xen_destroy(h, *domid, 10000, NULL);
+	}
 	return rc;
 }
 
@@ -305,6 +314,8 @@ int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uin
 	rc = xen_config_fill(h->p, h, &h->conf, cfg, &dc, err);
 	if (!rc)
 		rc = xen_console_places(cfg, text, err);
+	for (int i = 0; i < dc.num_nics && !rc; i++)
+		rc = xen_pair_check(h, &dc.nics[i], err);
 	if (!rc)
 		rc = xen_usb_check_create(h, &dc, err);
 	if (!rc)

@@ -193,6 +193,7 @@ static int nic_part(void *dev, const char *key, const char *value, struct pvb_er
 		{ "model", &nic->model }, { "vifname", &nic->ifname }, { "script", &nic->script }, { "ip", &nic->ip },
 		{ "backend", &nic->backend_domname },
 	};
+	uint32_t sbdf;
 	uint64_t n;
 
 	if (!value) {
@@ -201,6 +202,10 @@ static int nic_part(void *dev, const char *key, const char *value, struct pvb_er
 		libxl_defbool_set(&nic->trusted, *key == 't');
 		return 0;
 	}
+	if (strcmp(key, "pair") == 0) /* pvl's word */
+		return xen_pair_set(nic, value, err);
+	if ((strcmp(key, "gatewaydev") == 0 || strcmp(key, "netdev") == 0) && xen_pair_of(nic, &sbdf))
+		return pvb_err(err, -EINVAL, "%s and %s=%s: only one of them", nic->gatewaydev, key, value);
 	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (strcmp(texts[i].key, key) == 0)
 			return set_text(texts[i].to, value);

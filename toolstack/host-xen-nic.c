@@ -28,6 +28,7 @@ static int back_state(struct host *h, const char *back)
 static int fill_nic(struct host *h, uint32_t domid, const libxl_device_nic *nic, struct nic_info *n)
 {
 	libxl_nicinfo i;
+	char path[256];
 
 	memset(n, 0, sizeof(*n));
 	libxl_nicinfo_init(&i);
@@ -46,6 +47,9 @@ static int fill_nic(struct host *h, uint32_t domid, const libxl_device_nic *nic,
 	n->backend_path = strdup(i.backend ? i.backend : "");
 	n->back_state = n->backend_path ? back_state(h, n->backend_path) : -1;
 	n->port = nic->bridge ? strdup(nic->bridge) : NULL;
+	snprintf(path, sizeof(path), "%s/pair", n->backend_path ? n->backend_path : "");
+	if (!xen_store(h) || pvb_store_read(h->store, PVB_NO_TXN, path, &n->pair))
+		n->pair = NULL;
 	libxl_nicinfo_dispose(&i);
 	return n->backend_path ? 0 : -ENOMEM;
 }
@@ -77,6 +81,7 @@ static void nic_clear(struct nic_info *n)
 {
 	free(n->backend_path);
 	free(n->port);
+	free(n->pair);
 	memset(n, 0, sizeof(*n));
 }
 
@@ -199,13 +204,38 @@ static bool is_paused(struct host *h, uint32_t domid)
 	return paused;
 }
 
+/* The guest's driver looks once whether a NIC is one half of a pair, and libxl writes all its own keys at once: the guest stands
+ * still until ours is there, too. */
+static int hold(struct host *h, uint32_t domid, const libxl_device_nic *nic, bool *held, struct pvb_error *err)
+{
+	libxl_asyncop_how how;
+	uint32_t sbdf;
+	int rc;
+
+	if (!xen_pair_of(nic, &sbdf) || is_paused(h, domid))
+		return 0;
+	how = xen_op(h);
+	rc = xen_wait(h, &how, libxl_domain_pause(h->ctx, domid, &how), -1);
+	*held = rc == 0;
+	return rc ? xen_err(h, err, rc, "pausing domain %u", domid) : 0;
+}
+
+static void let_go(struct host *h, uint32_t domid)
+{
+	libxl_asyncop_how how = xen_op(h);
+
+	if (xen_wait(h, &how, libxl_domain_unpause(h->ctx, domid, &how), -1))
+		pvl_error(h->p, "domain %u can not be unpaused", domid);
+}
+
 static int attach(struct host *h, uint32_t domid, libxl_device_nic *nic, bool wait, int timeout_ms, struct nic_info *n,
 		  struct pvb_error *err)
 {
 	uint64_t start = pvb_now_ms();
+	bool held = false;
 	libxl_asyncop_how how;
 	char which[16], path[160];
-	int rc, left;
+	int rc, told, left;
 
 	rc = xen_nic_served(h, nic, err);
 	if (!rc && nic->devid < 0)
@@ -216,8 +246,20 @@ static int attach(struct host *h, uint32_t domid, libxl_device_nic *nic, bool wa
 	rc = find_nic(h, domid, which, n, err);
 	if (rc != -ENOENT)
 		return rc ? rc : pvb_err(err, -EEXIST, "domain %u has a NIC %s already", domid, which);
+	rc = xen_pair_check(h, nic, err);
+	if (!rc)
+		rc = hold(h, domid, nic, &held, err);
+	if (rc)
+		return rc;
 	how = xen_op(h);
 	rc = xen_wait(h, &how, libxl_device_nic_add(h->ctx, domid, nic, &how), timeout_ms);
+	told = rc ? 0 : xen_pair_tell(h, domid, nic, err);
+	if (held)
+		let_go(h, domid);
+	if (told) {
+		remove_nic(h, domid, which, true, 20000, NULL);
+		return told;
+	}
 	if (rc) {
 		rc = xen_err(h, err, rc, "attaching NIC %s to domain %u", which, domid);
 		snprintf(path, sizeof(path), "/local/domain/%u/backend/vif/%u/%s", nic->backend_domid, domid, which);

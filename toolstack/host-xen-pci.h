@@ -59,5 +59,7 @@ int xen_pcipv_state(struct host *h, uint32_t domid, bool front);
 int xen_pci_add(struct host *h, const uint32_t *sbdf, unsigned nr, const char *label, bool dry_run, struct pvb_error *err);
 int xen_pci_remove(struct host *h, uint32_t sbdf, bool back, bool dry_run, struct pvb_error *err);
 int xen_pci_by_label(struct host *h, const char *label, uint32_t *sbdf, struct pvb_error *err);
+/* The address that a NIC has by itself, from dom0's driver or as it was noted when it became assignable; -ENODATA: not known. */
+int xen_pci_mac(struct host *h, uint32_t sbdf, uint8_t mac[6]);
 int xen_pci_iommu(struct host *h, struct pvb_error *err); /* -ENODEV and what to do */
 #endif

@@ -2,16 +2,24 @@
 /* Who has a PCI device: the scan with what Xen and xenstore know, and moving devices between dom0's drivers and pciback.
  * Giving them to guests is host-xen-pci.c's. */
 #include "config.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "host-xen-pci.h"
+#include "nicspec.h"
 
 #define DRIVERS "/sys/bus/pci/drivers"
 #define DEVICES "/sys/bus/pci/devices"
+#define OWN_MAC 32   /* room for the longest address that a kernel knows */
 #define MASTER  0x04 /* in the low byte of a device's command register, at offset 4 */
 
 static int sysfs_write(const char *path, const char *text)
@@ -233,6 +241,76 @@ int xen_pci_by_label(struct host *h, const char *label, uint32_t *sbdf, struct p
 	return rc ? pvb_err(err, rc, "no PCI device has the name \"%s\" (pvl pci-assignable-list -n)", label) : 0;
 }
 
+/* --- addresses of NICs -------------------------------------------------------------------------------- */
+
+/* The one that a card has by itself, which a driver in a guest will find; not one that dom0 gave it (a bond does). */
+static int own_mac(const char *ifname, uint8_t mac[6])
+{
+	struct ethtool_perm_addr *addr = calloc(1, sizeof(*addr) + OWN_MAC);
+	struct ifreq ifr = { .ifr_data = (char *)addr };
+	static const uint8_t none[6];
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc = -ENODATA;
+
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", ifname);
+	if (addr)
+		*addr = (struct ethtool_perm_addr){ .cmd = ETHTOOL_GPERMADDR, .size = OWN_MAC };
+	if (addr && fd >= 0 && ioctl(fd, SIOCETHTOOL, &ifr) == 0 && addr->size == 6 && memcmp(addr->data, none, 6)) {
+		memcpy(mac, addr->data, 6);
+		rc = 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	free(addr);
+	return rc;
+}
+
+/* Of a NIC that dom0 has.  A function with several interfaces has no address. */
+static int mac_in_dom0(const char *name, uint8_t mac[6])
+{
+	char path[96], ifname[IFNAMSIZ] = "";
+	struct dirent *e;
+	unsigned nr = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), DEVICES "/%s/net", name);
+	dir = opendir(path);
+	if (!dir)
+		return -ENODATA;
+	while ((e = readdir(dir)))
+		if (*e->d_name != '.' && strlen(e->d_name) < sizeof(ifname)) {
+			strcpy(ifname, e->d_name);
+			nr++;
+		}
+	closedir(dir);
+	return nr == 1 ? own_mac(ifname, mac) : -ENODATA;
+}
+
+int xen_pci_mac(struct host *h, uint32_t sbdf, uint8_t mac[6])
+{
+	char name[PCI_NAME], *text;
+	int rc;
+
+	pci_name(sbdf, name);
+	rc = mac_in_dom0(name, mac);
+	if (!rc)
+		return 0;
+	text = note(h, sbdf, "mac");
+	rc = text ? nicspec_mac(text, mac, NULL) : -ENODATA;
+	free(text);
+	return rc;
+}
+
+/* While pciback or a guest has the NIC nobody here can ask it. */
+static void keep_mac(struct host *h, uint32_t sbdf, const uint8_t mac[6])
+{
+	char path[64], text[18];
+
+	note_path(path, sizeof(path), sbdf, "mac");
+	nicspec_mac_text(mac, text);
+	if (pvb_store_write(h->store, PVB_NO_TXN, path, text))
+		pvl_debug(h->p, "%s can not be written", path);
+}
+
 /* --- moving ------------------------------------------------------------------------------------------ */
 
 /* Off the bus: a device that nobody drives writes to no memory. */
@@ -314,6 +392,8 @@ static int add_one(struct host *h, const struct pci_dev *d, const char *label, s
 {
 	libxl_device_pci pci;
 	struct pci_dev now;
+	uint8_t mac[6];
+	bool known = mac_in_dom0(d->name, mac) == 0;
 	int rc;
 
 	fill(&pci, d->sbdf);
@@ -333,6 +413,8 @@ static int add_one(struct host *h, const struct pci_dev *d, const char *label, s
 		if (!pci_on_pciback(d) && xen_pci_restore(d, *d->driver ? d->driver : NULL, &undo))
 			pvl_error(h->p, "%s", undo.text);
 		forget(h, d->sbdf, "");
+	} else if (known) {
+		keep_mac(h, d->sbdf, mac);
 	}
 	return rc;
 }

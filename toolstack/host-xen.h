@@ -160,6 +160,14 @@ int xen_block_detach(struct host *h, uint32_t domid, const char *vdev, bool forc
 /* One NIC, from parts of a specification, with xl.conf's defaults.  devid stays -1 unless said. */
 int xen_nic_parse(const struct xl_conf *conf, const char *const *specs, int nr, libxl_device_nic *nic,
 		  struct pvb_error *err);
+/* A pair with a passed-through NIC (pair=BDF), host-xen-pair.c; of another NIC 0. */
+int xen_pair_set(libxl_device_nic *nic, const char *bdf, struct pvb_error *err);
+bool xen_pair_of(const libxl_device_nic *nic, uint32_t *sbdf);
+bool xen_pair_lacks_mac(const libxl_device_nic *nic);
+/* Both have one address: it becomes the NIC's unless that has one, which must be the same if it is known. */
+int xen_pair_check(struct host *h, libxl_device_nic *nic, struct pvb_error *err);
+/* Write the keys, into a domain that does not run yet or is paused: a driver looks for them once. */
+int xen_pair_tell(struct host *h, uint32_t domid, const libxl_device_nic *nic, struct pvb_error *err);
 int xen_nic_served(struct host *h, const libxl_device_nic *nic, struct pvb_error *err); /* as of a disk */
 int xen_nic_list(struct host *h, uint32_t domid, struct nic_info **out, unsigned *nr, struct pvb_error *err);
 int xen_nic_attach(struct host *h, uint32_t domid, const char *const *specs, int nr_specs, bool wait, int timeout_ms,

@@ -80,6 +80,7 @@ void nic_list_free(struct nic_info *list, unsigned nr)
 	for (unsigned i = 0; list && i < nr; i++) {
 		free(list[i].backend_path);
 		free(list[i].port);
+		free(list[i].pair);
 	}
 	free(list);
 }
@@ -202,5 +203,6 @@ struct json_object *nic_json(const struct nic_info *n)
 	out_str(row, "ring_refs", refs);
 	out_str(row, "backend_path", n->backend_path);
 	out_str(row, "port", n->port);
+	out_str(row, "pair", n->pair);
 	return row;
 }

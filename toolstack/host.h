@@ -82,6 +82,7 @@ struct nic_info {
 	int front_state, back_state;      /* -1: no node */
 	int event_channel, tx_ring_ref, rx_ring_ref; /* -1: no node (several queues, or a channel for each direction) */
 	char *backend_path, *port;        /* port: where frames go: a bridge, or a port of pvbackd; may be NULL */
+	char *pair;                       /* PCI device with which it is one NIC, or NULL */
 };
 
 struct host_ops {
