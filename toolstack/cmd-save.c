@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "away.h"
 #include "cfg.h"
 #include "cmd.h"
 #include "host.h"
@@ -75,10 +76,74 @@ static int bandwidth(struct pvl *p, uint64_t *mib)
 	return PVL_OK;
 }
 
+/* --- save and migrate, with or without detaching what can not go along -------------------------------- */
+
+typedef int leave_fn(struct pvl *p, uint32_t domid, const void *opts, struct pvb_error *err);
+
+enum stay { GOES, STAYS, STAYS_PAUSED }; /* what becomes of the domain here, if nothing fails */
+
+static int leave_save(struct pvl *p, uint32_t domid, const void *opts, struct pvb_error *err)
+{
+	return p->ops->save(p->host, domid, opts, err);
+}
+
+static int leave_migrate(struct pvl *p, uint32_t domid, const void *opts, struct pvb_error *err)
+{
+	return p->ops->migrate(p->host, domid, opts, err);
+}
+
+/* A domain that may be another host's by now. */
+static bool is_away(struct pvl *p, uint32_t domid)
+{
+	struct dom_info *list = NULL;
+	unsigned nr = 0;
+	bool away = false;
+
+	if (p->ops->list(p->host, &list, &nr, NULL))
+		return false;
+	for (unsigned i = 0; i < nr; i++)
+		if (list[i].domid == domid)
+			away = dom_name_ends(list[i].name, DOM_AWAY);
+	dom_list_free(list, nr);
+	return away;
+}
+
+/* The guest's devices come back whenever it runs on here. */
+static int leave_without(struct pvl *p, uint32_t domid, leave_fn *leave, const void *opts, enum stay stay, struct pvb_error *err)
+{
+	bool dry_run = p->dry_run;
+	struct away away;
+	unsigned left = 0;
+	int rc;
+
+	/* whatever else speaks against it, before anything is touched */
+	p->dry_run = true;
+	rc = leave(p, domid, opts, err);
+	p->dry_run = dry_run;
+	if (!rc)
+		rc = away_detach(&away, p, domid, err);
+	if (rc)
+		return rc;
+	if (!dry_run) {
+		rc = leave(p, domid, opts, err);
+		if (rc && is_away(p, domid))
+			pvl_note(p, "domain %u has no PCI devices if it comes back: then pvl pci-attach", domid);
+		else if (rc || stay == STAYS)
+			left = away_back(&away, p);
+		if (left && !rc)
+			rc = pvb_err(err, -EIO, "it is saved, but domain %u lacks %u PCI device%s now", domid, left, left == 1 ? "" : "s");
+		for (unsigned i = 0; i < away.nr && !rc && stay == STAYS_PAUSED; i++)
+			pvl_note(p, "domain %u is paused: pvl pci-attach PCI device %s when it runs", domid, away.dev[i].name);
+	}
+	away_free(&away);
+	return rc;
+}
+
 int cmd_save(struct pvl *p)
 {
 	struct save_opts o = { .running = pvl_opt(p, "checkpoint"), .paused = pvl_opt(p, "pause"),
-			       .keep_domid = pvl_opt(p, "keep-domid"), .file = p->argv[1] };
+			       .keep_domid = pvl_opt(p, "keep-domid"), .pci_goes = pvl_opt(p, "detach-first"),
+			       .file = p->argv[1] };
 	struct pvb_error err = { 0 };
 	unsigned domid;
 	int rc;
@@ -93,7 +158,10 @@ int cmd_save(struct pvl *p)
 		return pvl_cannot(p);
 	if (read_cfg(p, p->argc > 2 ? p->argv[2] : NULL, &o.cfg))
 		return PVL_FAIL;
-	rc = p->ops->save(p->host, domid, &o, &err);
+	if (o.pci_goes)
+		rc = leave_without(p, domid, leave_save, &o, o.running ? STAYS : o.paused ? STAYS_PAUSED : GOES, &err);
+	else
+		rc = leave_save(p, domid, &o, &err);
 	cfg_free(o.cfg);
 	if (rc)
 		return pvl_fail(p, &err);
@@ -155,6 +223,7 @@ int cmd_migrate(struct pvl *p)
 		.no_monitor = pvl_opt(p, "no-monitor"),
 		.keep_domid = pvl_opt(p, "keep-domid"),
 		.debug = pvl_opt(p, "debug"),
+		.pci_goes = pvl_opt(p, "detach-first"),
 	};
 	struct pvb_error err = { 0 };
 	unsigned domid;
@@ -170,7 +239,7 @@ int cmd_migrate(struct pvl *p)
 		return pvl_cannot(p);
 	if (read_cfg(p, pvl_opt_arg(p, "config"), &o.cfg))
 		return PVL_FAIL;
-	rc = p->ops->migrate(p->host, domid, &o, &err);
+	rc = o.pci_goes ? leave_without(p, domid, leave_migrate, &o, GOES, &err) : leave_migrate(p, domid, &o, &err);
 	cfg_free(o.cfg);
 	if (rc)
 		return pvl_fail(p, &err);

@@ -226,6 +226,7 @@ static int pci_list(struct host *h, uint32_t domid, struct pci_guest_dev **out, 
 		pci_name(slots[i].sbdf, (*out)[i].name);
 		(*out)[i].sbdf = slots[i].sbdf;
 		(*out)[i].vslot = slots[i].vdevfn;
+		snprintf((*out)[i].opts, sizeof((*out)[i].opts), "%s", slots[i].opts);
 	}
 	free(slots);
 	return *out ? 0 : pvb_err(err, -ENOMEM, "PCI devices of domain %u: out of memory", domid);

@@ -19,6 +19,7 @@ struct pci_slot {
 	uint32_t sbdf;
 	unsigned state;     /* of state-N, 0: none */
 	unsigned vdevfn;
+	char opts[64];      /* as in struct pci_guest_dev */
 };
 /* The devices of a domain; none (nr 0) is no error. */
 int xen_pci_slots(struct host *h, uint32_t domid, struct pci_slot **out, unsigned *nr, struct pvb_error *err);

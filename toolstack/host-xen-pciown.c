@@ -100,6 +100,23 @@ int xen_pci_taken(struct host *h, uint32_t sbdf)
 	return rc;
 }
 
+/* Those that differ from what they are without a word; libxl keeps them as "KEY=0|1,...". */
+static void read_opts(struct host *h, uint32_t domid, struct pci_slot *s)
+{
+	static const char *const on[] = { "msitranslate=1", "power_mgmt=1", "permissive=1" };
+	char path[96], *text;
+	size_t n = 0;
+
+	s->opts[0] = '\0';
+	snprintf(path, sizeof(path), PCI_BACK "/%u/0/opts-%u", domid, s->index);
+	if (pvb_store_read(h->store, PVB_NO_TXN, path, &text))
+		return;
+	for (unsigned i = 0; i < sizeof(on) / sizeof(on[0]); i++)
+		if (strstr(text, on[i]))
+			n += (size_t)snprintf(s->opts + n, sizeof(s->opts) - n, ",%s", on[i]);
+	free(text);
+}
+
 static int read_slot(struct host *h, uint32_t domid, unsigned i, struct pci_slot *s)
 {
 	char path[96], *text;
@@ -121,6 +138,7 @@ static int read_slot(struct host *h, uint32_t domid, unsigned i, struct pci_slot
 		s->vdevfn = (unsigned)strtoul(text, NULL, 16) & 0xff;
 		free(text);
 	}
+	read_opts(h, domid, s);
 	return rc;
 }
 

@@ -263,7 +263,7 @@ static void catch_signals(void)
 }
 
 /* What a stream can not carry. */
-static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bool keep_domid, struct cfg *cfg,
+static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bool keep_domid, bool pci_goes, struct cfg *cfg,
 		     struct pvb_error *err)
 {
 	libxl_asyncop_how how = xen_op(h);
@@ -283,8 +283,8 @@ static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bo
 	pci = libxl_device_pci_list(h->ctx, domid, &nr);
 	if (pci)
 		libxl_device_pci_list_free(pci, nr);
-	if (nr)
-		return pvb_err(err, -EBUSY, "domain %u has %d PCI device%s of this host; detach first", domid, nr,
+	if (nr && !(pci_goes && h->p->dry_run))
+		return pvb_err(err, -EBUSY, "domain %u has %d PCI device%s of this host; --detach-first", domid, nr,
 			       nr == 1 ? "" : "s");
 	rc = cfg ? xen_config_fill(h->p, h, &h->conf, cfg, dc, err) :
 		   xen_wait(h, &how, libxl_retrieve_domain_configuration(h->ctx, domid, dc, &how), -1);
@@ -350,7 +350,7 @@ int xen_save(struct host *h, uint32_t domid, const struct save_opts *o, struct p
 	int fd = -1, rc;
 
 	libxl_domain_config_init(&dc);
-	rc = may_leave(h, domid, &dc, o->keep_domid, o->cfg, err);
+	rc = may_leave(h, domid, &dc, o->keep_domid, o->pci_goes, o->cfg, err);
 	if (!rc && !h->p->dry_run) {
 		fd = open_out(o->file, part, sizeof(part), err);
 		rc = fd < 0 ? fd : put_config(fd, &dc, err);
@@ -638,7 +638,7 @@ int xen_migrate(struct host *h, uint32_t domid, const struct migrate_opts *o, st
 	int rc;
 
 	libxl_domain_config_init(&dc);
-	rc = may_leave(h, domid, &dc, o->keep_domid, o->cfg, err);
+	rc = may_leave(h, domid, &dc, o->keep_domid, o->pci_goes, o->cfg, err);
 	if (rc || h->p->dry_run)
 		goto out;
 	snprintf(uuid, sizeof(uuid), LIBXL_UUID_FMT, LIBXL_UUID_BYTES(dc.c_info.uuid));

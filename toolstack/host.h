@@ -52,6 +52,7 @@ struct save_opts {
 	bool running;        /* it goes on afterwards */
 	bool paused;         /* it stays, paused */
 	bool keep_domid;     /* restore it under the same id */
+	bool pci_goes;       /* of a dry run: PCI devices are detached before */
 	uint64_t bandwidth;  /* MiB a second; 0: no limit */
 };
 
@@ -62,6 +63,7 @@ struct migrate_opts {
 	struct cfg *cfg;
 	bool cold;           /* stop it, then send; else send while it runs */
 	bool paused, no_monitor, keep_domid, debug;
+	bool pci_goes;       /* as of save_opts */
 	uint64_t bandwidth;  /* MiB a second; 0: no limit */
 };
 

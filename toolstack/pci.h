@@ -95,6 +95,7 @@ struct pci_guest_dev {
 	char name[PCI_NAME];
 	uint32_t sbdf;
 	unsigned vslot;           /* slot << 3 | function in the guest, 0 if not known (PV) */
+	char opts[64];            /* ",permissive=1" and such, as a specification has them; "" = the defaults */
 };
 
 struct pci_attach_opts {

@@ -87,6 +87,7 @@ static const struct opt save_opts[] = {
 	{ "checkpoint", 'c', NULL, "let the domain run on afterwards" },
 	{ "pause", 'p', NULL, "leave the domain, paused" },
 	{ "keep-domid", 'D', NULL, "restore it under the same id" },
+	{ "detach-first", 0, NULL, "detach its PCI devices; attach them again if it runs on here" },
 	{ "bandwidth", 0, "MIB", "write at most so many MiB a second" },
 	{ 0 }
 };
@@ -107,6 +108,7 @@ static const struct opt migrate_opts[] = {
 	{ "no-monitor", 'e', NULL, "no monitor there" },
 	{ "keep-domid", 'D', NULL, "the same id there" },
 	{ "debug", 0, NULL, "compare all memory in the end" },
+	{ "detach-first", 0, NULL, "detach its PCI devices; attach them again if it runs on here" },
 	{ "bandwidth", 0, "MIB", "send at most so many MiB a second" },
 	{ 0 }
 };
