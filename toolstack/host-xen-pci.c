@@ -303,6 +303,8 @@ static int detach_one(struct host *h, uint32_t domid, libxl_device_pci *pci, con
 	int rc, now;
 
 	look(h, domid, &pv, &paused);
+	if (pv)
+		xen_pci_note_intx(h, domid, d); /* xl may have given it */
 	rc = pv ? take_pv(h, domid, d, paused, force, timeout_ms, err) : take_hvm(h, domid, pci, force, timeout_ms, err);
 	if (pv && rc)
 		return rc;
@@ -365,8 +367,10 @@ static int is_there(struct host *h, const struct target *t, const struct pci_dev
 	struct pci_slot s;
 	int rc = 0;
 
-	if (t->type == LIBXL_DOMAIN_TYPE_PV)
+	if (t->type == LIBXL_DOMAIN_TYPE_PV) {
+		xen_pci_note_intx(h, t->domid, d);
 		rc = xen_pcipv_connected(h, t->domid, d->sbdf, timeout_ms, err);
+	}
 	if (rc)
 		return rc;
 	if (xen_pci_slot(h, t->domid, d->sbdf, &s))
@@ -559,17 +563,25 @@ int xen_pci_check_create(struct host *h, struct cfg *cfg, libxl_domain_config *d
 
 int xen_pci_check_created(struct host *h, uint32_t domid, const libxl_domain_config *dc, struct pvb_error *err)
 {
+	struct pci_host host;
 	struct pci_slot s;
 	char name[PCI_NAME];
+	int rc = dc->num_pcidevs ? pci_scan(&host, NULL, err) : 0;
 
-	for (int i = 0; i < dc->num_pcidevs; i++) {
+	if (rc || !dc->num_pcidevs)
+		return rc;
+	for (int i = 0; i < dc->num_pcidevs && !rc; i++) {
 		uint32_t sbdf = sbdf_of(&dc->pcidevs[i]);
+		const struct pci_dev *d = pci_find(&host, sbdf);
 
 		pci_name(sbdf, name);
 		if (xen_pci_slot(h, domid, sbdf, &s) || xen_pci_taken(h, sbdf) != 1)
-			return pvb_err(err, -EIO, "domain %u was built but has not got PCI device %s", domid, name);
+			rc = pvb_err(err, -EIO, "domain %u was built but has not got PCI device %s", domid, name);
+		else if (d && dc->c_info.type == LIBXL_DOMAIN_TYPE_PV)
+			xen_pci_note_intx(h, domid, d);
 	}
-	return 0;
+	pci_free(&host);
+	return rc;
 }
 
 int xen_pci_released(struct host *h, uint32_t domid, const struct pci_slot *slots, unsigned nr, struct pvb_error *err)

@@ -58,6 +58,29 @@ static void forget(struct host *h, uint32_t sbdf, const char *key)
 		pvb_store_rm(h->store, PVB_NO_TXN, path);
 }
 
+static void intx_path(char *buf, size_t len, uint32_t domid)
+{
+	snprintf(buf, len, "/libxl/%u/pvl-intx", domid);
+}
+
+void xen_pci_note_intx(struct host *h, uint32_t domid, const struct pci_dev *d)
+{
+	char path[64];
+
+	intx_path(path, sizeof(path), domid);
+	if (d->intx && (!xen_store(h) || pvb_store_write(h->store, PVB_NO_TXN, path, d->name)))
+		pvl_error(h->p, "%s can not be written: nothing will keep domain %u, which had PCI device %s, from being saved", path, domid,
+			  d->name);
+}
+
+char *xen_pci_had_intx(struct host *h, uint32_t domid)
+{
+	char path[64], *name = NULL;
+
+	intx_path(path, sizeof(path), domid);
+	return xen_store(h) && pvb_store_read(h->store, PVB_NO_TXN, path, &name) == 0 ? name : NULL;
+}
+
 bool xen_pci_forget_owner(struct host *h, uint32_t sbdf)
 {
 	char *owner = note(h, sbdf, "domid");

@@ -26,6 +26,7 @@
 #include <unistd.h>
 #include <libxl_event.h>
 #include "host-xen.h"
+#include "host-xen-pci.h"
 #include "loop.h"
 #include "output.h"
 #include "pace.h"
@@ -270,6 +271,7 @@ static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bo
 	int nr = 0, rc = can_suspend(h, domid, ": pvl resume lets it go on", err);
 	libxl_device_usbdev *usb;
 	libxl_device_pci *pci;
+	char *had;
 
 	if (rc)
 		return rc;
@@ -292,6 +294,13 @@ static int may_leave(struct host *h, uint32_t domid, libxl_domain_config *dc, bo
 		return cfg ? rc : xen_err(h, err, rc, "configuration of domain %u", domid);
 	if (!libxl_defbool_is_default(dc->b_info.disable_migrate) && libxl_defbool_val(dc->b_info.disable_migrate))
 		return pvb_err(err, -EPERM, "domain %u was created with nomigrate", domid);
+	had = h->p->force ? NULL : xen_pci_had_intx(h, domid);
+	if (had)
+		rc = pvb_err(err, -EPERM, "domain %u is PV and had PCI device %s, which has an interrupt pin: Linux crashes when it goes on "
+			     "elsewhere after that (PV guests in pvl(1), save); --force", domid, had);
+	free(had);
+	if (rc)
+		return rc;
 	dc->c_info.domid = keep_domid ? domid : INVALID_DOMID;
 	return 0;
 }

@@ -17,6 +17,7 @@
 #define PCI_STATUS_CAPS    0x10
 #define PCI_HEADER         0x0e
 #define PCI_CAPS           0x34
+#define PCI_PIN            0x3d /* 0: no interrupt but messages */
 #define PCI_CAP_EXP        0x10 /* PCI Express */
 #define RESOURCE_IO        0x100
 #define RESOURCE_MEM       0x200
@@ -172,6 +173,7 @@ static int read_device(const struct pci_host *pci, const char *name, struct pci_
 	snprintf(path, sizeof(path), "%s/msi_irqs", dir);
 	d->msi = access(path, F_OK) == 0;
 	read_config(dir, c, sizeof(c));
+	d->intx = c[PCI_PIN] != 0;
 	d->bridge = d->class >> 16 == 0x06 || (c[PCI_HEADER] & 0x7f) != 0;
 	read_bars(dir, d);
 	return 0;

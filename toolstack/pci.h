@@ -35,6 +35,7 @@ struct pci_dev {
 	bool bridge;              /* by class or by header: no endpoint */
 	bool boot_vga;            /* firmware's screen */
 	bool enabled, msi;        /* a driver has switched it on; it has message interrupts now */
+	bool intx;                /* it could have an interrupt of the old kind, on a pin */
 	unsigned irq;             /* 0: none */
 	char driver[32];          /* "": none */
 	char reset[48];           /* how the kernel can reset it, "" = not at all */
