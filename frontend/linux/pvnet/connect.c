@@ -205,12 +205,13 @@ void pvnet_start(struct pvnet_dev *dev)
 	}
 	WRITE_ONCE(dev->leaving, false);
 	WRITE_ONCE(dev->started, true);
+	dev->soon = false;
 	dev->again = true;
 	pvnet_look(dev);
 	for (i = 0; i < dev->nr_queues; i++)
 		netif_tx_wake_queue(netdev_get_tx_queue(dev->netdev, i));
 	/* after a migration others must learn where we are */
-	netdev_notify_peers(dev->netdev);
+	netdev_notify_peers(pvnet_face(dev));
 	pvnet_ctrl_start(dev);
 	pvnet_groups_look(dev);
 }
@@ -220,7 +221,10 @@ void pvnet_stop(struct pvnet_dev *dev)
 	unsigned int i;
 
 	dev->started = false;
-	netif_carrier_off(dev->netdev);
+	/* The interface of a pair has no queue of its own: while no half has a carrier programs get errors, which a suspend
+	 * should not be to them.  What comes before we are connected again is lost, as it is on a wire. */
+	if (!dev->soon || !dev->pair.failover)
+		netif_carrier_off(dev->netdev);
 	for (i = 0; i < dev->max_queues; i++) {
 		__netif_tx_lock_bh(netdev_get_tx_queue(dev->netdev, i));
 		dev->queues[i].tx.on = false;

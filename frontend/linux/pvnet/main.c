@@ -12,8 +12,8 @@
  *   Connected         in  Connected, an XDP program has come or gone: Closing, and then the same
  *   any                   Initialising, as the store has it and we do not: another device of this name; leave, begin with it
  *
- * The interface is there from probe to remove, with the carrier off while there is no connection.  After a restore or a
- * migration the core sets us to Initialising; frames that were in flight are lost and counted.  Step by step this is
+ * The interface is there from probe to remove, with the carrier off while there is no connection (but for a pair: pvnet_stop()).
+ * After a restore or a migration the core sets us to Initialising; frames that were in flight are lost and counted.  Step by step this is
  * done by a work item, which reads the states when it runs: only the last change counts, and only one runs at a time.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -80,6 +80,7 @@ static void begin(struct pvnet_dev *dev, enum xenbus_state back)
 	rc = pvnet_setup(dev);
 	if (!rc)
 		return;
+	dev->soon = false;
 	pvnet_teardown(dev);
 	/* It is being taken away, and goes; or it is made again, and begins anew when there is something new in the store. */
 	if (rc == -ENOENT || rc == -EACCES || rc == -ESTALE)
@@ -99,6 +100,7 @@ static void announce(struct pvnet_dev *dev)
 
 static void close(struct pvnet_dev *dev)
 {
+	dev->soon = false;
 	pvnet_stop(dev);
 	if (dev->xdev->state == XenbusStateClosed)
 		return;
@@ -118,6 +120,7 @@ static void tell_lie(struct pvnet_dev *dev)
 	if (!pvnet_dead(dev) || dev->told_lie)
 		return;
 	dev->told_lie = true;
+	dev->soon = false;
 	pvnet_stop(dev);
 	pvb_fatal(dev->xdev, -EPROTO, "%s", dev->lie);
 }
@@ -377,6 +380,7 @@ static int resume(struct xenbus_device *xdev)
 	kfree(dev->otherend);
 	dev->otherend = otherend;
 	dev->stale = true;
+	dev->soon = true;
 	pvnet_teardown(dev);
 	/* the work item may have come between the core and this */
 	if (xdev->state != XenbusStateInitialising)

@@ -198,6 +198,7 @@ struct pvnet_dev {
 	bool filtered;                  /* the back end sends only the groups it was told */
 	bool all_groups;                /* or was asked for all */
 	struct pvnet_groups groups;     /* those it was told */
+	bool soon;                      /* after a resume, and not connected yet */
 	bool leaving;                   /* nobody may wait for the back end any more */
 	struct pvnet_ctrl ctrl;
 	struct pvnet_rss rss;
