@@ -129,6 +129,7 @@ step_save() {
 	want 1 "attached PCI device 0000:$bdf to domain [0-9]+ again" save --detach-first g1 /none/g1.save
 	in_guest g1 attached && in_guest g1 over passed 3 || return
 	want 0 "attached PCI device 0000:$bdf to domain [0-9]+ again" save -c --detach-first g1 /run/g1.save
+	rm /run/g1.save
 	in_guest g1 attached && in_guest g1 over passed 3 || return
 	want 0 "detached PCI device 0000:$bdf" save --detach-first g1 /run/g1.save
 	want 0 'restored' restore /run/g1.save
