@@ -136,7 +136,7 @@ if [ "${1:-}" = pvl ]; then
 	wait_for "answers 4003" 90 "g3's shell" || exit 1
 	pvl console --reconnect g3 >/tmp/followed 2>&1 </dev/null &
 	follower=$!
-	wait_for "answers 4003 && grep -q '=\$((number * 7))=' /tmp/followed" 30 "pvl console at work" || { cat /tmp/followed; exit 1; }
+	wait_for "answers 4003 && grep -q \"=\$((number * 7))=\" /tmp/followed" 30 "pvl console at work" || { cat /tmp/followed; exit 1; }
 	exec {conn}<>/dev/tcp/127.0.0.1/4003
 	printf '\rreboot -f\r' >&$conn
 	wait_for "new=\$(pvl domid g3 2>/dev/null) && [ \"\$new\" != $id ]" 60 "g3 again" || exit 1
