@@ -276,7 +276,7 @@ int xen_build_from(struct host *h, libxl_domain_config *dc, const struct xen_str
 	return rc ? rc : build(h, dc, from, false, NULL, domid, err);
 }
 
-int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const char *console_text,
+int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const struct xen_kept *kept,
 		 const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
 {
 	pid_t console = 0;
@@ -289,7 +289,7 @@ int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_strea
 		if (!rc)
 			rc = xen_usb_created(h, *domid, dc, err);
 		if (!rc)
-			rc = xen_console_serve(h, console_text, *domid, err);
+			rc = xen_kept_begin(h, *domid, kept, err);
 		if (!rc)
 			rc = xen_let_go(h, *domid, dc->c_info.name, o, err);
 		if (rc)
@@ -306,22 +306,22 @@ int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_strea
 
 int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
 {
-	char text[XEN_CONSOLE_TEXT];
+	struct xen_kept kept;
 	libxl_domain_config dc;
 	int rc;
 
 	libxl_domain_config_init(&dc);
 	rc = xen_config_fill(h->p, h, &h->conf, cfg, &dc, err);
 	if (!rc)
-		rc = xen_console_places(cfg, text, err);
+		rc = xen_kept_read(cfg, &kept, err);
 	for (int i = 0; i < dc.num_nics && !rc; i++)
 		rc = xen_pair_check(h, &dc.nics[i], err);
 	if (!rc)
 		rc = xen_usb_check_create(h, &dc, err);
 	if (!rc)
-		rc = xen_pci_check_create(h, cfg, &dc, err);
+		rc = xen_pci_check_create(h, cfg_name(cfg), kept.pci_max, &dc, err);
 	if (!rc)
-		rc = xen_bring_up(h, &dc, NULL, text, o, domid, err);
+		rc = xen_bring_up(h, &dc, NULL, &kept, o, domid, err);
 	libxl_domain_config_dispose(&dc);
 	return rc;
 }
@@ -335,7 +335,7 @@ struct monitor {
 	libxl_evgen_disk_eject **ejects;
 	int nr_ejects;
 	uint64_t since_ms;
-	char console[XEN_CONSOLE_TEXT]; /* where it is served */
+	struct xen_kept kept;
 	struct usb_back *usb;           /* NULL: nothing comes back */
 };
 
@@ -434,6 +434,7 @@ static void take_update(struct monitor *m, libxl_domain_config *dc, struct pvb_e
 {
 	uint8_t *text = NULL;
 	libxl_domain_config updated;
+	struct xen_kept kept;
 	struct cfg *cfg = NULL;
 	int len = 0, rc;
 
@@ -454,8 +455,10 @@ static void take_update(struct monitor *m, libxl_domain_config *dc, struct pvb_e
 			updated.c_info.uuid = dc->c_info.uuid;
 		libxl_domain_config_dispose(dc);
 		*dc = updated;
-		if (xen_console_places(cfg, m->console, err))
+		if (xen_kept_read(cfg, &kept, err))
 			note(m, err->text);
+		else
+			m->kept = kept;
 	}
 	cfg_free(cfg);
 	free(text);
@@ -476,8 +479,11 @@ static int build_again(struct monitor *m, libxl_domain_config *dc, struct pvb_er
 	m->domid = domid;
 	if (m->usb)
 		usb_back_enter(m->usb, m->h, domid);
-	if (xen_console_serve(m->h, m->console, domid, err))
-		note(m, err->text); /* better a guest whose console is elsewhere than none */
+	/* better a guest whose console is elsewhere, or that lacks a device, than none */
+	if (xen_kept_begin(m->h, domid, &m->kept, err))
+		note(m, err->text);
+	if (xen_pci_check_created(m->h, domid, dc, err))
+		note(m, err->text);
 	rc = watch(m, err);
 	how = xen_op(m->h);
 	if (!rc) {
@@ -611,7 +617,7 @@ int xen_monitor(struct host *h, uint32_t domid, int ready_fd, struct pvb_error *
 	struct monitor m = { .h = h, .domid = domid, .usb = usb_back_new() };
 	int rc = watch(&m, err);
 
-	xen_console_kept(h, domid, m.console);
+	xen_kept_get(h, domid, &m.kept);
 	if (!rc && ready_fd >= 0) {
 		if (write(ready_fd, "+", 1) != 1)
 			rc = pvb_err(err, -EIO, "nobody waits for the monitor");

@@ -105,24 +105,6 @@ static int type_fits(const char *who, libxl_domain_type type, struct pvb_error *
 	return pvb_err(err, -EOPNOTSUPP, "%s is of type pvh, to which this Xen passes no PCI device; make it pv or hvm", who);
 }
 
-/* pci_max= of the configuration that the domain was made from. */
-static long limit_of(struct host *h, uint32_t domid)
-{
-	long max = PCI_DEFAULT_MAX;
-	uint8_t *text = NULL;
-	struct cfg *cfg;
-	int len = 0;
-
-	if (libxl_userdata_retrieve(h->ctx, domid, "xl", &text, &len) == 0 && text &&
-	    cfg_from_text(&cfg, "xl", (const char *)text, (size_t)len, NULL) == 0) {
-		if (cfg_long(cfg, "pci_max", 0, 256, &max, NULL))
-			max = PCI_DEFAULT_MAX;
-		cfg_free(cfg);
-	}
-	free(text);
-	return max;
-}
-
 static int domain_fits(struct host *h, uint32_t domid, struct target *t, struct pvb_error *err)
 {
 	libxl_asyncop_how how = xen_op(h);
@@ -162,7 +144,7 @@ static int domain_fits(struct host *h, uint32_t domid, struct target *t, struct 
 	if (!rc)
 		rc = xen_pci_slots(h, domid, &slots, &t->has, err);
 	free(slots);
-	t->max = limit_of(h, domid);
+	t->max = xen_kept_pci_max(h, domid);
 	return rc;
 }
 
@@ -527,23 +509,19 @@ static int create_one(struct host *h, const struct pci_host *host, libxl_domain_
 	return rc;
 }
 
-int xen_pci_check_create(struct host *h, struct cfg *cfg, libxl_domain_config *dc, struct pvb_error *err)
+int xen_pci_check_create(struct host *h, const char *who, long max, libxl_domain_config *dc, struct pvb_error *err)
 {
 	struct pci_host host;
-	long max = PCI_DEFAULT_MAX;
 	unsigned total = 0;
 	int rc;
 
 	if (!dc->num_pcidevs)
 		return 0;
-	rc = cfg_long(cfg, "pci_max", 0, 256, &max, err);
-	if (rc && rc != -ENOENT)
-		return rc;
 	if (dc->c_info.passthrough == LIBXL_PASSTHROUGH_DISABLED)
-		return pvb_err(err, -EINVAL, "%s: pci=[] contradicts passthrough=\"disabled\"", cfg_name(cfg));
-	rc = type_fits(cfg_name(cfg), dc->c_info.type, err);
+		return pvb_err(err, -EINVAL, "%s: pci=[] contradicts passthrough=\"disabled\"", who);
+	rc = type_fits(who, dc->c_info.type, err);
 	if (!rc)
-		rc = memory_fits(cfg_name(cfg), dc, err);
+		rc = memory_fits(who, dc, err);
 	for (int i = 0; i < dc->num_pcidevs && !rc; i++)
 		rc = resolve(h, &dc->pcidevs[i], err);
 	if (rc)
@@ -555,7 +533,7 @@ int xen_pci_check_create(struct host *h, struct cfg *cfg, libxl_domain_config *d
 		for (int i = 0; i < dc->num_pcidevs && !rc; i++)
 			rc = create_one(h, &host, dc, i, act, &total, err);
 		if (!rc && !act)
-			rc = count_fits(h, cfg_name(cfg), 0, total, max, err);
+			rc = count_fits(h, who, 0, total, max, err);
 	}
 	pci_free(&host);
 	return rc;

@@ -410,7 +410,7 @@ int xen_restore(struct host *h, const char *file, struct cfg *cfg, const struct 
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC), rc;
 	struct xen_stream from = { .fd = fd };
-	char text[XEN_CONSOLE_TEXT] = "";
+	struct xen_kept kept;
 	libxl_domain_config dc;
 	struct savefile f = { 0 };
 
@@ -420,8 +420,8 @@ int xen_restore(struct host *h, const char *file, struct cfg *cfg, const struct 
 	rc = savefile_get_header(fd, &f, err);
 	if (!rc)
 		rc = get_config(h, &f, cfg, &dc, err);
-	if (!rc && cfg)
-		rc = xen_console_places(cfg, text, err);
+	if (!rc)
+		rc = xen_kept_read(cfg, &kept, err);
 	if (rc) {
 		rc = pvb_err_prefix(err, rc, "%s", file);
 	} else {
@@ -430,7 +430,7 @@ int xen_restore(struct host *h, const char *file, struct cfg *cfg, const struct 
 	from.version = f.stream_version;
 	if (!rc && !h->p->dry_run) {
 		h->log.show = true;
-		rc = xen_bring_up(h, &dc, &from, text, o, domid, err);
+		rc = xen_bring_up(h, &dc, &from, &kept, o, domid, err);
 		h->log.show = false;
 	}
 	libxl_domain_config_dispose(&dc);

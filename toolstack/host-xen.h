@@ -78,8 +78,9 @@ struct xen_stream {
 };
 int xen_build_from(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, uint32_t *domid,
 		   struct pvb_error *err);
-/* console_text: xen_console_places() */
-int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const char *console_text,
+struct xen_kept;
+/* kept: of the configuration it was made from */
+int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_stream *from, const struct xen_kept *kept,
 		 const struct create_opts *o, uint32_t *domid, struct pvb_error *err);
 /* From paused to what was asked for.  On failure the caller destroys the domain. */
 int xen_let_go(struct host *h, uint32_t domid, const char *name, const struct create_opts *o, struct pvb_error *err);
@@ -126,6 +127,19 @@ int xen_console_serve(struct host *h, const char *text, uint32_t domid, struct p
 /* What is remembered, or "". */
 void xen_console_kept(struct host *h, uint32_t domid, char text[XEN_CONSOLE_TEXT]);
 
+/* --- host-xen-kept.c --- */
+struct xen_kept {
+	char console[XEN_CONSOLE_TEXT]; /* where it is served: pvconsole= */
+	long pci_max;                   /* devices that it may have */
+};
+/* What a configuration (NULL: none) says. */
+int xen_kept_read(const struct cfg *cfg, struct xen_kept *k, struct pvb_error *err);
+/* Remember it with a domain that has just been built, and act on it. */
+int xen_kept_begin(struct host *h, uint32_t domid, const struct xen_kept *k, struct pvb_error *err);
+/* What is remembered, or the defaults. */
+void xen_kept_get(struct host *h, uint32_t domid, struct xen_kept *k);
+long xen_kept_pci_max(struct host *h, uint32_t domid);
+
 /* --- host-xen-usb.c --- */
 extern const struct usb_ops xen_usb_ops;
 /* What speaks against the devices of a configuration. */
@@ -139,7 +153,7 @@ int xen_usb_created(struct host *h, uint32_t domid, const libxl_domain_config *d
 extern const struct pci_ops xen_pci_ops;
 struct pci_slot;
 int xen_pci_parse(const char *spec, libxl_device_pci *pci, struct pvb_error *err);
-int xen_pci_check_create(struct host *h, struct cfg *cfg, libxl_domain_config *dc, struct pvb_error *err);
+int xen_pci_check_create(struct host *h, const char *who, long max, libxl_domain_config *dc, struct pvb_error *err);
 int xen_pci_check_created(struct host *h, uint32_t domid, const libxl_domain_config *dc, struct pvb_error *err);
 int xen_pci_slots(struct host *h, uint32_t domid, struct pci_slot **out, unsigned *nr, struct pvb_error *err);
 int xen_pci_released(struct host *h, uint32_t domid, const struct pci_slot *slots, unsigned nr, struct pvb_error *err);
