@@ -61,8 +61,10 @@ run() { # TOOL COMMAND...: /tmp/TOOL.out, /tmp/TOOL.status
 state() {
 	local id
 	id=$(command xl domid $g 2>/dev/null) || { echo "no $g"; return; }
-	command xl list $g | tail -n 1 | steady
-	command xl vcpu-list $g | tail -n +2 | steady
+	{
+		command xl list $g | tail -n 1
+		command xl vcpu-list $g | tail -n +2
+	} | steady | sed "s/^$g $id /$g ID /"
 	{
 		xenstore-ls -f "/local/domain/$id"
 		xenstore-ls -f "/libxl/$id"
