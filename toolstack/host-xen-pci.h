@@ -35,7 +35,7 @@ int xen_pci_settle(struct host *h, uint32_t domid, uint32_t sbdf, struct pvb_err
 /* Drop libxl's record of an owner.  Was there one? */
 bool xen_pci_forget_owner(struct host *h, uint32_t sbdf);
 /* PV Linux binds the interrupt pin of each device that it enables, and never unbinds it; when such a guest goes on in another domain Xen
- * refuses to map that interrupt again, and Linux (6.1 and 6.12) walks on from a list entry that it has just freed.  So it is noted
+ * refuses to map that interrupt again, and Linux (tried: 6.1) walks on from a list entry that it has just freed.  So it is noted
  * which domain had such a device, as long as the domain is there. */
 void xen_pci_note_intx(struct host *h, uint32_t domid, const struct pci_dev *d);
 char *xen_pci_had_intx(struct host *h, uint32_t domid); /* the device's name, or NULL */
