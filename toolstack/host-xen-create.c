@@ -306,7 +306,7 @@ int xen_bring_up(struct host *h, libxl_domain_config *dc, const struct xen_strea
 
 int xen_create(struct host *h, struct cfg *cfg, const struct create_opts *o, uint32_t *domid, struct pvb_error *err)
 {
-	struct xen_kept kept;
+	struct xen_kept kept = { 0 };
 	libxl_domain_config dc;
 	int rc;
 
